@@ -1,0 +1,212 @@
+#include "base/schema.h"
+
+#include "base/hash.h"
+
+#include <string.h>
+
+static bool name_ok(const char *name)
+{
+    size_t len = strnlen(name, SCHEMA_NAME_MAX);
+    if (len == 0 || len == SCHEMA_NAME_MAX) {
+        return false;
+    }
+    return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == len;
+}
+
+static int find(const char *first, size_t stride, uint32_t n, const char *name)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (strcmp(first + i * stride, name) == 0) {
+            return (int)i;
+        }
+    }
+    return -1;
+}
+
+int schema_table_find(const struct schema *s, const char *name)
+{
+    return find(s->tables[0].name, sizeof s->tables[0], s->n_tables, name);
+}
+
+int schema_field_find(const struct schema *s, const char *name)
+{
+    return find(s->fields[0].name, sizeof s->fields[0], s->n_fields, name);
+}
+
+int schema_behavior_find(const struct schema *s, const char *name)
+{
+    return find(s->behaviors[0], sizeof s->behaviors[0], s->n_behaviors, name);
+}
+
+int schema_sequence_find(const struct schema *s, const char *name)
+{
+    return find(s->sequences[0].name, sizeof s->sequences[0], s->n_sequences, name);
+}
+
+static int bad(struct undine_err *err, const char *what, const char *name, const char *why)
+{
+    return undine_err_set(err, UNDINE_ECONFIG, "%s `%s`: %s", what, name, why);
+}
+
+static int check_names(const struct schema *s, struct undine_err *err)
+{
+    const struct {
+        const char *what, *first;
+        size_t stride;
+        uint32_t n, max;
+    } lists[] = {
+        {"table", s->tables[0].name, sizeof s->tables[0], s->n_tables, SCHEMA_TABLES_MAX},
+        {"field", s->fields[0].name, sizeof s->fields[0], s->n_fields, SCHEMA_FIELDS_MAX},
+        {"behavior", s->behaviors[0], sizeof s->behaviors[0], s->n_behaviors, SCHEMA_BEHAVIORS_MAX},
+        {"sequence", s->sequences[0].name, sizeof s->sequences[0], s->n_sequences,
+         SCHEMA_SEQUENCES_MAX},
+    };
+    for (size_t k = 0; k < sizeof lists / sizeof lists[0]; k++) {
+        if (lists[k].n > lists[k].max) {
+            return undine_err_set(err, UNDINE_ECONFIG, "%u %ss are declared, at most %u are allowed",
+                                  lists[k].n, lists[k].what, lists[k].max);
+        }
+        for (uint32_t i = 0; i < lists[k].n; i++) {
+            const char *name = lists[k].first + i * lists[k].stride;
+            if (!name_ok(name)) {
+                return bad(err, lists[k].what, name,
+                           "a name is 1 to 47 letters, digits, `_` or `-`");
+            }
+            if (find(lists[k].first, lists[k].stride, i, name) >= 0) {
+                return bad(err, lists[k].what, name, "is declared twice");
+            }
+        }
+    }
+    return UNDINE_OK;
+}
+
+static int check_field(const struct schema *s, const struct schema_field *f, struct undine_err *err)
+{
+    if (f->table >= s->n_tables) {
+        return bad(err, "field", f->name, "its table does not exist");
+    }
+    if (f->values_max < 1 || f->values_max > SCHEMA_VALUES_MAX) {
+        return undine_err_set(err, UNDINE_ECONFIG, "field `%s`: values_max is %u, expected 1..%d",
+                              f->name, f->values_max, SCHEMA_VALUES_MAX);
+    }
+    if (f->user_id && f->group != SCHEMA_USER) {
+        return bad(err, "field", f->name, "only a user field can hold the user id");
+    }
+    return UNDINE_OK;
+}
+
+static int check_sequence(const struct schema *s, const struct schema_sequence *q,
+                          struct undine_err *err)
+{
+    if (q->length < 1 || q->length > SCHEMA_LENGTH_MAX) {
+        return undine_err_set(err, UNDINE_ECONFIG, "sequence `%s`: length is %u, expected 1..%d",
+                              q->name, q->length, SCHEMA_LENGTH_MAX);
+    }
+    if (q->n_fields < 1 || q->n_fields > SCHEMA_STEP_FIELDS_MAX) {
+        return bad(err, "sequence", q->name, "needs 1 to 8 fields");
+    }
+    for (uint32_t i = 0; i < q->n_fields; i++) {
+        if (q->field[i] >= s->n_fields || s->fields[q->field[i]].group != SCHEMA_CANDIDATE) {
+            return bad(err, "sequence", q->name, "its fields must be fields of the candidate");
+        }
+        for (uint32_t k = 0; k < i; k++) {
+            if (q->field[k] == q->field[i]) {
+                return bad(err, "sequence", q->name, "names a field twice");
+            }
+        }
+    }
+    if (!q->from_click && q->from_behavior == 0) {
+        return bad(err, "sequence", q->name, "no event feeds it: `from` needs click or a behavior");
+    }
+    if (q->from_behavior >> s->n_behaviors != 0) {
+        return bad(err, "sequence", q->name, "is fed by a behavior that is not declared");
+    }
+    return UNDINE_OK;
+}
+
+int schema_check(struct schema *s, struct undine_err *err)
+{
+    int rc = check_names(s, err);
+    bool candidate = false;
+    for (uint32_t i = 0; rc == UNDINE_OK && i < s->n_tables; i++) {
+        struct schema_table *t = &s->tables[i];
+        t->hash_seed = hash_table_seed(t->name);
+        if (t->dim < 1 || t->dim > SCHEMA_DIM_MAX) {
+            rc = undine_err_set(err, UNDINE_ECONFIG, "table `%s`: dim is %u, expected 1..%d",
+                                t->name, t->dim, SCHEMA_DIM_MAX);
+        }
+    }
+    for (uint32_t i = 0; rc == UNDINE_OK && i < s->n_fields; i++) {
+        rc = check_field(s, &s->fields[i], err);
+        candidate = candidate || s->fields[i].group == SCHEMA_CANDIDATE;
+    }
+    for (uint32_t i = 0; rc == UNDINE_OK && i < s->n_sequences; i++) {
+        rc = check_sequence(s, &s->sequences[i], err);
+    }
+    if (rc == UNDINE_OK && !candidate) {
+        rc = undine_err_set(err, UNDINE_ECONFIG, "the schema declares no field of the candidate");
+    }
+    return rc;
+}
+
+uint32_t schema_field_dim(const struct schema *s, uint32_t field)
+{
+    return s->tables[s->fields[field].table].dim;
+}
+
+uint32_t schema_step_dim(const struct schema *s, uint32_t sequence)
+{
+    const struct schema_sequence *q = &s->sequences[sequence];
+    uint32_t dim = 0;
+    for (uint32_t i = 0; i < q->n_fields; i++) {
+        dim += schema_field_dim(s, q->field[i]);
+    }
+    return dim;
+}
+
+static uint64_t mix(uint64_t h, const void *data, size_t len)
+{
+    return hash_bytes_seeded(data, len, h);
+}
+
+static uint64_t mix_name(uint64_t h, const char *name)
+{
+    return mix(h, name, strlen(name) + 1);
+}
+
+uint64_t schema_data_digest(const struct schema *s)
+{
+    uint64_t h = mix(0, &s->n_fields, sizeof s->n_fields);
+    for (uint32_t i = 0; i < s->n_fields; i++) {
+        const struct schema_field *f = &s->fields[i];
+        uint32_t numbers[3] = {(uint32_t)f->group, f->values_max, f->user_id};
+        h = mix_name(h, f->name);
+        h = mix_name(h, s->tables[f->table].name);
+        h = mix(h, numbers, sizeof numbers);
+    }
+    for (uint32_t i = 0; i < s->n_behaviors; i++) {
+        h = mix_name(h, s->behaviors[i]);
+    }
+    for (uint32_t i = 0; i < s->n_sequences; i++) {
+        const struct schema_sequence *q = &s->sequences[i];
+        uint32_t numbers[4] = {q->length, q->n_fields, q->from_click, q->from_behavior};
+        h = mix_name(h, q->name);
+        h = mix(h, numbers, sizeof numbers);
+        h = mix(h, q->field, q->n_fields * sizeof q->field[0]);
+    }
+    return h;
+}
+
+uint64_t schema_model_digest(const struct schema *s)
+{
+    uint64_t h = schema_data_digest(s);
+    for (uint32_t i = 0; i < s->n_tables; i++) {
+        h = mix_name(h, s->tables[i].name);
+        h = mix(h, &s->tables[i].dim, sizeof s->tables[i].dim);
+    }
+    for (uint32_t i = 0; i < s->n_fields; i++) {
+        uint32_t pool = (uint32_t)s->fields[i].pool;
+        h = mix(h, &pool, sizeof pool);
+    }
+    return h;
+}

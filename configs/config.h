@@ -1,0 +1,55 @@
+/* config.h: everything that a user can set, typed, ranged, documented, with a default.
+ *
+ * One table (config_keys.c) is the parser, the validator, the defaults and the reference
+ * (docs/configuration.md).  The file is YAML; `-o key=value` overrides it; a value may be taken from
+ * the environment (`${NAME}`) or a file (`kafka: sasl.password: {file: PATH}`), so that secrets stay
+ * out of it.  An error names file, line, key, value and what would be right. */
+#ifndef UNDINE_CONFIGS_CONFIG_H
+#define UNDINE_CONFIGS_CONFIG_H
+
+#include "base/schema.h"
+#include "featurestore/store.h"
+#include "featurestore/users.h"
+#include "ingest/ingest.h"
+#include "ingest/source.h"
+#include "learner/trainer.h"
+
+enum { CONFIG_TOPICS_MAX = 16, CONFIG_KAFKA_MAX = 64, CONFIG_PATH_MAX = 1024 };
+
+struct config {
+    char file[CONFIG_PATH_MAX];
+    struct schema schema;
+    struct {
+        char name[SOURCE_TOPIC_MAX];
+        uint32_t kinds; /* bit k: carries enum event_kind k */
+    } topics[CONFIG_TOPICS_MAX];
+    uint32_t n_topics;
+    char brokers[1024], group[256];
+    struct source_kafka_option kafka[CONFIG_KAFKA_MAX]; /* pass-through; secrets resolved */
+    uint32_t n_kafka;
+    bool kafka_secret[CONFIG_KAFKA_MAX]; /* masked wherever it is shown */
+    struct decode_options decode;
+    struct ingest_options ingest;
+    struct store_options store;
+    struct users_options users;
+    struct trainer_options trainer;
+    struct {
+        int64_t interval_ms;  /* wall time between versions of the daemon */
+        uint32_t keep;        /* versions kept, at least 2 */
+    } snapshot;
+    struct {
+        char listen[256]; /* "127.0.0.1:9187"; empty = no HTTP */
+    } http;
+};
+
+/* Defaults, then the file, then the overrides ("path.to.key=value").  UNDINE_ECONFIG. */
+int config_load(struct config **out, const char *file, const char *const *overrides,
+                size_t n_overrides, struct undine_err *err);
+void config_free(struct config *c);
+
+/* The effective configuration as YAML, secrets masked.  Caller frees. */
+char *config_show(const struct config *c);
+/* The reference of every key as Markdown.  Caller frees. */
+char *config_reference(void);
+
+#endif

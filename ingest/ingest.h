@@ -1,0 +1,102 @@
+/* ingest.h: the ingest thread's loop: source, decode, order, join, one WriteBatch a commit.
+ *
+ * Everything right of `order` is a pure function of the ordered stream, so poll sizes, partition
+ * interleaving, crashes and restarts do not show in the examples.  One path for live, replay and
+ * backfill: only the source differs.  All functions are called by the ingest thread, except those
+ * marked "any thread". */
+#ifndef UNDINE_INGEST_INGEST_H
+#define UNDINE_INGEST_INGEST_H
+
+#include "base/schema.h"
+#include "featurestore/example_log.h"
+#include "featurestore/store.h"
+#include "featurestore/users.h"
+#include "ingest/decode.h"
+#include "ingest/source.h"
+
+#include <stdatomic.h>
+
+enum ingest_emit { INGEST_EMIT_CLICK, INGEST_EMIT_DEADLINE };
+enum ingest_join_by { INGEST_JOIN_ID, INGEST_JOIN_USER_ITEM };
+
+struct ingest_options {
+    struct {
+        int64_t lateness_ms;     /* watermark = min over partitions of newest event time - this */
+        int64_t max_future_ms;   /* refuse events further ahead of the wall clock; -1 = off (replay) */
+        int64_t idle_timeout_ms; /* wall time after which a partition at its end stops holding back */
+        uint64_t waiting_max;    /* events; beyond it only the furthest behind partition is polled */
+    } order;
+    struct {
+        enum ingest_join_by by;
+        enum ingest_emit emit;
+        int64_t window_ms;       /* attribution window */
+        int64_t memory_ms;       /* how long past the deadline an impression's id is still known */
+        double negative_rate;    /* share of negatives kept, in (0, 1] */
+        uint64_t negative_seed;
+    } join;
+    struct {
+        uint32_t poll_max;       /* messages a poll */
+        int poll_timeout_ms;
+        uint32_t commit_actions_max; /* events + timers applied by one commit (cut at a time boundary) */
+        int sync_interval_ms;    /* WAL sync at least this often; 0 = every commit */
+        uint64_t backlog_max;    /* examples the learner may be behind before ingest waits */
+        uint32_t malformed_samples; /* newest malformed messages kept for inspect */
+    } loop;
+    uint32_t shard, n_shards;
+    bool close_windows; /* at the end of a bounded input move the watermark past everything */
+    uint64_t config_digest; /* of what may not change on an existing store */
+    const char *config_digest_text; /* the keys and values it is made of, one "key=value" a line */
+};
+
+/* Promise 2: events = applied + waiting + late + duplicate + malformed + filtered, and
+ * impressions = examples + pending + sampled_out + dropped.  Stored with every commit. */
+struct ingest_counters {
+    uint64_t events, applied, waiting, late, duplicate, malformed, filtered;
+    uint64_t late_by_kind[EVENT_KINDS], duplicate_by_kind[EVENT_KINDS];
+    uint64_t malformed_by_reason[DECODE_REASON_COUNT];
+    uint64_t impressions; /* applied impressions */
+    uint64_t clicks;      /* applied clicks: matched + orphan + after the deadline */
+    uint64_t behaviors, forgets;
+    uint64_t clicks_matched, clicks_orphan, clicks_late; /* late: behind its impression's deadline */
+    uint64_t positives, negatives; /* examples emitted */
+    uint64_t pending, sampled_out, dropped; /* dropped: forgotten while pending */
+    uint64_t losses; /* accepted losses at the source */
+};
+/* true where both identities hold. */
+bool ingest_counters_close(const struct ingest_counters *c);
+
+struct ingest;
+/* Check the configuration digest (UNDINE_ESTATE names the key that changed), restore the waiting and
+ * pending events.  Borrows all of its arguments. */
+int ingest_open(struct ingest **out, const struct schema *schema, const struct ingest_options *opt,
+                struct store *store, struct users *users, struct example_log *log,
+                struct source *source, struct decoder *decoder, struct undine_err *err);
+void ingest_close(struct ingest *in);
+
+/* source_position_fn over the store's meta, to open a source before the loop: payload = struct store. */
+int ingest_position(void *payload, const char *topic, int32_t partition,
+                    struct source_position *out);
+
+/* Run until *stop, until a bounded source is done (all windows closed where asked), or an error.
+ * Leaves everything committed and synced. */
+int ingest_run(struct ingest *in, const atomic_bool *stop, struct undine_err *err);
+/* One turn of the loop, for tests: poll, apply, commit.  1 = more to do, 0 = bounded source done. */
+int ingest_step(struct ingest *in, struct undine_err *err);
+
+/* A consistent copy taken at the last commit.  Any thread. */
+struct ingest_status {
+    struct ingest_counters counters;
+    struct decode_stats decode;
+    struct source_stats source;
+    struct users_stats users;
+    uint64_t commit;
+    int64_t watermark_ms, event_time_ms; /* newest event time seen */
+    uint64_t lag_messages;
+    uint64_t waiting_bytes;
+    uint64_t pending_bytes;
+    uint32_t partitions, partitions_idle;
+    bool caught_up; /* every partition was at its end at the last poll */
+};
+void ingest_status(struct ingest *in, struct ingest_status *out);
+
+#endif

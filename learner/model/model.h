@@ -1,0 +1,111 @@
+/* model.h: a CTR model: ragged batch in, one logit an example out, and its gradient back.
+ *
+ * Kinds: `base` (Embedding & MLP: sum or mean pooling of the behaviour) and `din` (DIN, arXiv
+ * 1706.06978, sec. 4.3: a local activation unit weights each step for the candidate, no softmax).
+ * Both share embedding bags, pooling, MLP and head; trainer and scorer share this forward.
+ *
+ * x = [pooled user, candidate and context fields | v_U per sequence] -> MLP -> one logit
+ * (equivalent to the paper's two-way softmax, algorithms: 2.2).
+ *
+ * Dense parameters are one block walked by a list: initialisation, optimizer, version and gradient
+ * check all iterate over it.  A model is owned by one thread while it changes; a read-only model may
+ * be shared by many threads, each with a scratch of its own. */
+#ifndef UNDINE_LEARNER_MODEL_MODEL_H
+#define UNDINE_LEARNER_MODEL_MODEL_H
+
+#include "base/err.h"
+#include "base/schema.h"
+#include "learner/model/batch.h"
+#include "learner/model/real.h"
+
+#include <stdbool.h>
+
+enum { MODEL_LAYERS_MAX = 8, MODEL_PARAM_NAME_MAX = 64 };
+
+enum model_kind { MODEL_BASE, MODEL_DIN };
+enum model_activation { ACT_SIGMOID, ACT_RELU, ACT_TANH, ACT_PRELU, ACT_DICE };
+enum model_unit_input {
+    UNIT_PAPER,   /* [h, h*c, c]: paper fig. 2 and text */
+    UNIT_OFFICIAL /* [q, k, q-k, q*k]: the authors' code */
+};
+enum model_normalize { UNIT_NONE, UNIT_SOFTMAX, UNIT_SQRT_DIM, UNIT_LENGTH };
+enum model_dice { DICE_BATCH, DICE_RUNNING, DICE_AUTO /* running below 32 rows */ };
+
+struct model_options {
+    enum model_kind kind;
+    enum schema_pool base_pool; /* base: how steps become one vector */
+    struct {
+        enum model_unit_input input;
+        uint32_t n_hidden, hidden[MODEL_LAYERS_MAX]; /* e.g. {36} or {80, 40} */
+        enum model_activation activation;
+        enum model_normalize normalize;
+    } unit;
+    struct {
+        uint32_t n_hidden, hidden[MODEL_LAYERS_MAX]; /* e.g. {200, 80} */
+        enum model_activation activation;
+    } mlp;
+    struct {
+        enum model_dice mode;
+        double eps;      /* 1e-8 */
+        double momentum; /* rho of the moving averages, 0.99 */
+        double alpha;    /* initial slope of the negative side, 0 */
+    } dice;
+    double prelu_alpha; /* 0.1 */
+    uint64_t seed;      /* initial weights are a function of seed and parameter name alone */
+};
+
+/* One trainable tensor, or (trained = false) one statistic that serving needs (Dice's moving mean
+ * and variance). */
+struct model_param {
+    char name[MODEL_PARAM_NAME_MAX]; /* e.g. "unit.clicks.0.weight" (rows, cols) */
+    uint32_t rows, cols;
+    size_t offset; /* into params (and grads) */
+    bool trained;
+};
+
+struct model;
+int model_open(struct model **out, const struct schema *schema, const struct model_options *opt,
+               struct undine_err *err);
+void model_close(struct model *m);
+
+const struct model_param *model_params(const struct model *m, size_t *n);
+real *model_values(struct model *m);      /* all parameters and statistics, one block */
+real *model_grads(struct model *m);       /* the same layout */
+size_t model_n_values(const struct model *m);
+void model_zero_grads(struct model *m);
+
+/* Memory of forward and backward for one thread; grows to the largest batch seen, then stays. */
+struct model_scratch;
+int model_scratch_open(struct model_scratch **out, const struct model *m, struct undine_err *err);
+void model_scratch_close(struct model_scratch *s);
+
+enum model_mode {
+    MODEL_SERVE, /* Dice by its moving statistics; nothing of the model changes */
+    MODEL_TRAIN  /* Dice by its mode; moving statistics are updated; the scratch keeps what backward
+                    needs */
+};
+/* logit (B).  UNDINE_ENOMEM. */
+int model_forward(struct model *m, struct model_scratch *s, const struct batch *batch,
+                  enum model_mode mode, real *logit, struct undine_err *err);
+/* The scorer's view of the same: the model is const, mode MODEL_SERVE. */
+int model_score(const struct model *m, struct model_scratch *s, const struct batch *batch,
+                real *logit, struct undine_err *err);
+/* dlogit (B): gradient of the loss for each logit.  ADDS into model_grads and batch->table[].grad.
+ * After a model_forward in MODEL_TRAIN of the same batch. */
+int model_backward(struct model *m, struct model_scratch *s, const struct batch *batch,
+                   const real *dlogit, struct undine_err *err);
+
+/* Stable loss from the logit: -y ln p - (1-y) ln(1-p) = softplus(z) - y z; finite for any z. */
+double model_logloss(double logit, double label);
+real model_sigmoid(real logit);
+
+/* Text forms for configuration and manifests: JSON object (caller frees with free), and back. */
+char *model_options_to_json(const struct model_options *opt);
+int model_options_from_json(struct model_options *out, const char *json, struct undine_err *err);
+extern const struct model_options MODEL_OPTIONS_DEFAULT;
+
+/* Which kernels this process computes with, e.g. "avx512 + OpenBLAS SkylakeX": part of what equal
+ * models need. */
+const char *model_kernels(void);
+
+#endif

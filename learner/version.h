@@ -1,0 +1,57 @@
+/* version.h: versions on disk: one format for checkpoint and published snapshot (docs/formats.md).
+ *
+ *   DIR/000000000042/manifest.json  model.safetensors  train.safetensors
+ *   DIR/CURRENT   name of the published version and a newline (atomic rename)
+ *   DIR/HISTORY   one JSON line for every publication
+ *
+ * A version appears whole or not at all: written under a temporary name, each file and the directory
+ * fsynced, renamed, the parent fsynced.  Publisher thread. */
+#ifndef UNDINE_LEARNER_VERSION_H
+#define UNDINE_LEARNER_VERSION_H
+
+#include "learner/snapshot.h"
+
+#include <stdbool.h>
+
+enum { VERSION_NAME_MAX = 32, VERSION_PATH_MAX = 4096 };
+
+/* What the manifest says besides what the snapshot knows. */
+struct version_extra {
+    uint64_t config_digest;   /* of the configuration the model depends on */
+    const char *positions_json; /* source positions, JSON array text; NULL = none */
+    int64_t created_ms;       /* wall clock, for people */
+    uint32_t shard;
+};
+
+struct version_info {
+    uint64_t number;
+    char name[VERSION_NAME_MAX]; /* 12 digits */
+    uint64_t trained_seq;
+    int64_t event_time_ms, created_ms;
+    uint64_t rows, bytes, examples;
+    char digest[HASH128_HEX_LEN + 1];
+};
+
+/* Write the next version (number = highest present + 1), then point CURRENT at it if publish is set.
+ * Sorts the snapshot.  UNDINE_EIO; nothing half-written stays visible. */
+int version_write(const char *dir, struct snapshot *s, const struct version_extra *extra,
+                  bool publish, struct version_info *out, struct undine_err *err);
+
+/* Newest valid version whose trained_seq lies in [seq_min, seq_max] into *out, with what the trainer
+ * needs.  1 = found, 0 = none.  Invalid ones are skipped and described in skipped (may be NULL). */
+typedef void (*version_skipped_fn)(void *payload, const char *name, const struct undine_err *why);
+int version_restore(const char *dir, uint64_t seq_min, uint64_t seq_max, struct snapshot **out,
+                    struct version_info *info, version_skipped_fn skipped, void *payload,
+                    struct undine_err *err);
+/* Read and verify one version wholly (every checksum), by directory path. */
+int version_load(const char *path, bool with_train, struct snapshot **out,
+                 struct version_info *info, struct undine_err *err);
+/* Versions present, ascending; returns the number written (at most n_max), < 0 = error. */
+int version_list(const char *dir, struct version_info *out, size_t n_max, struct undine_err *err);
+/* Name of the published version; UNDINE_ENOTFOUND where nothing is published. */
+int version_current(const char *dir, char out[VERSION_NAME_MAX], struct undine_err *err);
+/* Remove all but the newest `keep` versions; the published one always stays.  *oldest_seq = trained_seq
+ * of the oldest kept one: the example log may be trimmed below it. */
+int version_retain(const char *dir, unsigned keep, uint64_t *oldest_seq, struct undine_err *err);
+
+#endif
