@@ -1,0 +1,130 @@
+#include "ops/args.h"
+
+#include "base/err.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void args_help(const char *summary, const struct args_option *options,
+                      size_t n_options)
+{
+    (void)printf("usage: undine %s\n\noptions\n", summary);
+    for (size_t i = 0; i < n_options; i++) {
+        const struct args_option *o = &options[i];
+        char left[64];
+        (void)snprintf(left, sizeof left, "%s%c%s--%s%s%s", o->letter ? "-" : "",
+                       o->letter ? o->letter : ' ', o->letter ? ", " : "   ", o->name,
+                       o->value != NULL ? " " : "", o->value != NULL ? o->value : "");
+        (void)printf("  %-30s %s\n", left, o->help);
+    }
+    (void)printf("  %-30s %s\n", "    --help", "this text");
+
+}
+
+static const struct args_option *find_option(const struct args_option *options, size_t n,
+                                             const char *arg, size_t name_len)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool is_long = arg[1] == '-' && strlen(options[i].name) == name_len &&
+                       strncmp(arg + 2, options[i].name, name_len) == 0;
+        bool is_short = arg[1] != '-' && arg[2] == '\0' && options[i].letter == arg[1];
+        if (is_long || (is_short && arg[1] != '\0')) {
+            return &options[i];
+        }
+    }
+    return NULL;
+}
+
+static bool store_value(const struct args_option *o, const char *value)
+{
+    char *end = NULL;
+    errno = 0;
+    switch (o->type) {
+    case ARGS_FLAG:
+        *(bool *)o->out = true;
+        return true;
+    case ARGS_STRING:
+        *(const char **)o->out = value;
+        return true;
+    case ARGS_INT:
+        *(int64_t *)o->out = strtoll(value, &end, 10);
+        return errno == 0 && end != value && *end == '\0';
+    case ARGS_REAL:
+        *(double *)o->out = strtod(value, &end);
+        return errno == 0 && end != value && *end == '\0';
+    case ARGS_LIST: {
+        struct args_list *list = o->out;
+        if (list->n == ARGS_LIST_MAX) {
+            return false;
+        }
+        list->item[list->n++] = value;
+        return true;
+    }
+    }
+    return false;
+}
+
+static int usage_error(const char *command, const char *arg, const char *why)
+{
+    (void)fprintf(stderr, "undine %s: %s: %s; see `undine %s --help`\n", command, arg, why, command);
+    return EXIT_USAGE;
+}
+
+int args_parse(int argc, char **argv, const char *summary, const struct args_option *options,
+               size_t n_options, struct args_list *rest)
+{
+    const char *command = argv[0];
+    for (int i = 1; i < argc; i++) {
+        const char *arg = argv[i];
+        if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) {
+            args_help(summary, options, n_options);
+            return EXIT_DONE;
+        }
+        if (arg[0] != '-' || arg[1] == '\0') { /* "-" is a file name: standard input or output */
+            if (rest == NULL || rest->n == ARGS_LIST_MAX) {
+                return usage_error(command, arg, "is not expected");
+            }
+            rest->item[rest->n++] = arg;
+            continue;
+        }
+        const char *equals = arg[1] == '-' ? strchr(arg, '=') : NULL;
+        size_t name_len = equals != NULL ? (size_t)(equals - arg) - 2 : strlen(arg) - 2;
+        const struct args_option *o = find_option(options, n_options, arg, name_len);
+        if (o == NULL) {
+            return usage_error(command, arg, "no such option");
+        }
+        const char *value = equals != NULL ? equals + 1 : NULL;
+        if (o->type == ARGS_FLAG && value != NULL) {
+            return usage_error(command, arg, "takes no value");
+        }
+        if (o->type != ARGS_FLAG && value == NULL) {
+            if (++i == argc) {
+                return usage_error(command, arg, "needs a value");
+            }
+            value = argv[i];
+        }
+        if (!store_value(o, value)) {
+            return usage_error(command, arg, "the value is no number, or given too often");
+        }
+    }
+    return -1;
+}
+
+int args_exit_code(int rc)
+{
+    switch (rc) {
+    case UNDINE_ECONFIG:
+        return EXIT_USAGE;
+    case UNDINE_ELOSS:
+        return EXIT_LOSS;
+    case UNDINE_ESTATE:
+    case UNDINE_EVERSION:
+        return EXIT_STATE;
+    case UNDINE_EGUARD:
+        return EXIT_GUARD;
+    default:
+        return rc < 0 ? EXIT_FAILED : EXIT_DONE;
+    }
+}

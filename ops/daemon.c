@@ -1,0 +1,432 @@
+#include "ops/daemon.h"
+
+#include "base/clock.h"
+#include "base/fault.h"
+#include "ops/publisher.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+enum { LEARNER_BATCHES_A_STEP = 8, LEARNER_WAIT_MS = 100 };
+
+struct daemon {
+    struct daemon_options opt;
+    const struct config *config;
+    char store_dir[VERSION_PATH_MAX], versions_dir[VERSION_PATH_MAX];
+    struct store *store;
+    struct users *users;
+    struct example_log *log;
+    struct decoder *decoder;
+    struct source *source;
+    struct ingest *ingest;
+    struct trainer *trainer;
+    struct publisher *publisher;
+    pthread_t ingest_thread, learner_thread;
+    bool started;
+    atomic_bool stop;        /* asked to end */
+    atomic_bool ingest_done; /* the ingest thread has left; what is in the log is all there is */
+    int64_t started_ns, snapshot_ns;
+
+    pthread_mutex_t mutex; /* guards what follows */
+    pthread_cond_t changed;
+    int running; /* threads of ours that have not left */
+    int rc;
+    struct undine_err err; /* the first failure of any thread */
+};
+
+static void daemon_say(const struct daemon *d, int level, const char *subsystem, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+static void daemon_say(const struct daemon *d, int level, const char *subsystem, const char *fmt, ...)
+{
+    if (d->opt.log == NULL) {
+        return;
+    }
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    d->opt.log(d->opt.log_payload, level, subsystem, text);
+}
+
+/* ---- opening ---- */
+
+static int make_dirs(struct daemon *d, struct undine_err *err)
+{
+    const char *state = d->opt.state_dir;
+    int n = snprintf(d->store_dir, sizeof d->store_dir, "%s/store", state);
+    int m = snprintf(d->versions_dir, sizeof d->versions_dir, "%s/versions", state);
+    if (n < 0 || m < 0 || (size_t)n >= sizeof d->store_dir || (size_t)m >= sizeof d->versions_dir) {
+        return undine_err_set(err, UNDINE_EINVAL, "state directory `%s`: path is too long", state);
+    }
+    const char *dirs[] = {state, d->store_dir, d->versions_dir};
+    for (size_t i = 0; i < sizeof dirs / sizeof dirs[0]; i++) {
+        if (mkdir(dirs[i], 0755) != 0 && errno != EEXIST) {
+            return undine_err_sys(err, UNDINE_EIO, errno, "state directory `%s`", dirs[i]);
+        }
+    }
+    return UNDINE_OK;
+}
+
+static void kafka_log(void *payload, int level, const char *text)
+{
+    daemon_say(payload, level, "kafka", "%s", text);
+}
+
+static int open_source(struct daemon *d, struct undine_err *err)
+{
+    const struct config *c = d->config;
+    if (d->opt.inputs != NULL) {
+        struct source_file_options files = {
+            .paths = d->opt.inputs,
+            .n_paths = d->opt.n_inputs,
+            .line_bytes_max = c->decode.message_bytes_max + 1,
+        };
+        return source_file_open(&d->source, &files, ingest_position, d->store, err);
+    }
+    struct source_kafka_topic topics[CONFIG_TOPICS_MAX];
+    for (uint32_t i = 0; i < c->n_topics; i++) {
+        (void)snprintf(topics[i].name, sizeof topics[i].name, "%s", c->topics[i].name);
+    }
+    struct source_kafka_options kafka = {
+        .brokers = c->brokers,
+        .group = c->group,
+        .topics = topics,
+        .n_topics = c->n_topics,
+        .shard = c->ingest.shard,
+        .n_shards = c->ingest.n_shards,
+        .pass = c->kafka,
+        .n_pass = c->n_kafka,
+        .until_end = d->opt.until_end,
+        .accept_loss = d->opt.accept_loss,
+        .n_accept_loss = d->opt.n_accept_loss,
+        .metadata_timeout_ms = 30000,
+        .log = kafka_log,
+        .log_payload = d,
+    };
+    return source_kafka_open(&d->source, &kafka, ingest_position, d->store, err);
+}
+
+static int open_ingest(struct daemon *d, struct undine_err *err)
+{
+    const struct config *c = d->config;
+    struct store_options store = c->store;
+    store.dir = d->store_dir;
+    int rc = store_open(&d->store, &store, err);
+    if (rc == UNDINE_OK) {
+        rc = users_open(&d->users, d->store, &c->schema, &c->users, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = example_log_open(&d->log, d->store, &c->schema, c->ingest.shard, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = decoder_open(&d->decoder, &c->schema, &c->decode, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = open_source(d, err);
+    }
+    if (rc == UNDINE_OK) {
+        struct ingest_options options = c->ingest;
+        options.close_windows = d->opt.until_end && !d->opt.keep_open;
+        if (d->opt.inputs != NULL) {
+            options.order.max_future_ms = -1; /* a log may be from any time */
+        }
+        rc = ingest_open(&d->ingest, &c->schema, &options, d->store, d->users, d->log, d->source,
+                         d->decoder, err);
+    }
+    return rc;
+}
+
+static void version_skipped(void *payload, const char *name, const struct undine_err *why)
+{
+    daemon_say(payload, 4, "version", "version %s is not usable and is skipped: %s", name, why->msg);
+}
+
+static int open_learner(struct daemon *d, struct undine_err *err)
+{
+    int rc = trainer_open(&d->trainer, &d->config->schema, &d->config->trainer, err);
+    if (rc != UNDINE_OK) {
+        return rc;
+    }
+    struct snapshot *snapshot = NULL;
+    struct version_info info;
+    uint64_t tail = example_log_tail(d->log), head = example_log_head(d->log);
+    int found = version_restore(d->versions_dir, tail, head, &snapshot, &info, version_skipped, d,
+                                err);
+    if (found < 0) {
+        return found;
+    }
+    if (found == 0 && tail > 0) {
+        return undine_err_set(err, UNDINE_ESTATE,
+                              "%s holds no usable version between example %llu and %llu, and the "
+                              "example log no longer reaches back to the first one",
+                              d->versions_dir, (unsigned long long)tail, (unsigned long long)head);
+    }
+    if (found > 0) {
+        rc = trainer_restore(d->trainer, snapshot, err);
+        snapshot_free(snapshot);
+        daemon_say(d, 6, "version", "restored version %s: %llu examples learned, %llu in the log",
+                   info.name, (unsigned long long)info.trained_seq, (unsigned long long)head);
+    }
+    return rc;
+}
+
+int daemon_open(struct daemon **out, const struct daemon_options *opt, struct undine_err *err)
+{
+    struct daemon *d = calloc(1, sizeof *d);
+    if (d == NULL) {
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory for the daemon");
+    }
+    d->opt = *opt;
+    d->config = opt->config;
+    (void)pthread_mutex_init(&d->mutex, NULL);
+    (void)pthread_cond_init(&d->changed, NULL);
+    int rc = make_dirs(d, err);
+    if (rc == UNDINE_OK) {
+        rc = open_ingest(d, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = open_learner(d, err);
+    }
+    if (rc == UNDINE_OK) {
+        struct publisher_options publisher = {
+            .versions_dir = d->versions_dir,
+            .store = d->store,
+            .log = d->log,
+            .keep = d->config->snapshot.keep,
+            .shard = d->config->ingest.shard,
+            .config_digest = d->config->ingest.config_digest,
+        };
+        rc = publisher_open(&d->publisher, &publisher, err);
+    }
+    if (rc != UNDINE_OK) {
+        daemon_close(d);
+        return rc;
+    }
+    *out = d;
+    return UNDINE_OK;
+}
+
+/* ---- threads ---- */
+
+/* A thread leaves: the first failure is kept, and ends the others. */
+static void thread_leaves(struct daemon *d, int rc, const struct undine_err *err)
+{
+    (void)pthread_mutex_lock(&d->mutex);
+    if (rc < 0 && d->rc == UNDINE_OK) {
+        d->rc = rc;
+        d->err = *err;
+    }
+    if (rc < 0) {
+        atomic_store(&d->stop, true);
+    }
+    d->running--;
+    (void)pthread_cond_broadcast(&d->changed);
+    (void)pthread_mutex_unlock(&d->mutex);
+}
+
+static void *ingest_main(void *payload)
+{
+    struct daemon *d = payload;
+    (void)pthread_setname_np(pthread_self(), "undine-ingest");
+    struct undine_err err = {0};
+    int rc = ingest_run(d->ingest, &d->stop, &err);
+    atomic_store(&d->ingest_done, true);
+    if (rc < 0) {
+        example_log_stop(d->log);
+    }
+    thread_leaves(d, rc, &err);
+    return NULL;
+}
+
+/* Hand a snapshot to the publisher if one is due and it is idle. */
+static int publish_if_due(struct daemon *d, struct undine_err *err)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    bool due = d->opt.publish && now_ns - d->snapshot_ns >= d->config->snapshot.interval_ms * 1000000;
+    if (!due || !publisher_idle(d->publisher) ||
+        publisher_newest_seq(d->publisher) == trainer_seq(d->trainer)) {
+        return UNDINE_OK;
+    }
+    struct snapshot *s = NULL;
+    int rc = trainer_snapshot(d->trainer, &s, err);
+    if (rc == UNDINE_OK) {
+        publisher_give(d->publisher, s, true);
+        d->snapshot_ns = now_ns;
+    }
+    return rc;
+}
+
+static int learner_run(struct daemon *d, struct undine_err *err)
+{
+    for (;;) {
+        /* Read before the step: what was in the log then is trained by it. */
+        bool last = atomic_load(&d->ingest_done);
+        bool stop = atomic_load(&d->stop);
+        if (stop) {
+            return UNDINE_OK;
+        }
+        int n = trainer_step(d->trainer, d->log, LEARNER_BATCHES_A_STEP, err);
+        if (n < 0) {
+            return n;
+        }
+        int rc = publish_if_due(d, err);
+        if (rc != UNDINE_OK) {
+            return rc;
+        }
+        if (n == 0 && last) {
+            return UNDINE_OK;
+        }
+        if (n == 0) {
+            example_log_wait(d->log, example_log_head(d->log), trainer_next_close_ms(d->trainer),
+                             LEARNER_WAIT_MS);
+        }
+    }
+}
+
+static void *learner_main(void *payload)
+{
+    struct daemon *d = payload;
+    (void)pthread_setname_np(pthread_self(), "undine-learner");
+    struct undine_err err = {0};
+    int rc = learner_run(d, &err);
+    if (rc < 0) {
+        /* Ingest may be waiting for room that nobody will make. */
+        atomic_store(&d->stop, true);
+        example_log_stop(d->log);
+    }
+    thread_leaves(d, rc, &err);
+    return NULL;
+}
+
+int daemon_start(struct daemon *d, struct undine_err *err)
+{
+    d->started_ns = d->snapshot_ns = clock_monotonic_ns();
+    d->running = 2;
+    d->started = true;
+    int rc = pthread_create(&d->ingest_thread, NULL, ingest_main, d);
+    if (rc != 0) {
+        d->started = false;
+        return undine_err_sys(err, UNDINE_EIO, rc, "starting the ingest thread");
+    }
+    rc = pthread_create(&d->learner_thread, NULL, learner_main, d);
+    if (rc != 0) {
+        atomic_store(&d->stop, true);
+        example_log_stop(d->log);
+        (void)pthread_join(d->ingest_thread, NULL);
+        d->started = false;
+        return undine_err_sys(err, UNDINE_EIO, rc, "starting the learner thread");
+    }
+    return UNDINE_OK;
+}
+
+int daemon_wait(struct daemon *d, int timeout_ms)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    (void)pthread_mutex_lock(&d->mutex);
+    int rc = 0;
+    while (d->running > 0 && rc != ETIMEDOUT) {
+        rc = pthread_cond_timedwait(&d->changed, &d->mutex, &until);
+    }
+    int finished = d->running == 0;
+    (void)pthread_mutex_unlock(&d->mutex);
+    return finished;
+}
+
+void daemon_stop(struct daemon *d)
+{
+    atomic_store(&d->stop, true);
+}
+
+/* The last version: what the learner knows when it stops. */
+static int publish_last(struct daemon *d, struct undine_err *err)
+{
+    (void)publisher_wait(d->publisher, NULL); /* an earlier failure is counted and logged */
+    if (publisher_newest_seq(d->publisher) == trainer_seq(d->trainer)) {
+        return UNDINE_OK;
+    }
+    struct snapshot *s = NULL;
+    int rc = trainer_snapshot(d->trainer, &s, err);
+    if (rc == UNDINE_OK) {
+        publisher_give(d->publisher, s, true);
+        rc = publisher_wait(d->publisher, err);
+    }
+    return rc;
+}
+
+int daemon_finish(struct daemon *d, struct undine_err *err)
+{
+    if (!d->started) {
+        return UNDINE_OK;
+    }
+    (void)pthread_join(d->ingest_thread, NULL);
+    (void)pthread_join(d->learner_thread, NULL);
+    d->started = false;
+    if (d->rc != UNDINE_OK) {
+        /* State and positions agree on disk; a restart is the recovery. */
+        if (err != NULL) {
+            *err = d->err;
+        }
+        return d->rc;
+    }
+    return publish_last(d, err);
+}
+
+void daemon_close(struct daemon *d)
+{
+    if (d == NULL) {
+        return;
+    }
+    if (d->started) {
+        daemon_stop(d);
+        (void)daemon_finish(d, NULL);
+    }
+    publisher_close(d->publisher);
+    trainer_close(d->trainer);
+    ingest_close(d->ingest);
+    source_close(d->source);
+    decoder_close(d->decoder);
+    example_log_close(d->log);
+    users_close(d->users);
+    store_close(d->store);
+    (void)pthread_cond_destroy(&d->changed);
+    (void)pthread_mutex_destroy(&d->mutex);
+    free(d);
+}
+
+void daemon_status(struct daemon *d, struct daemon_status *out)
+{
+    *out = (struct daemon_status){0};
+    ingest_status(d->ingest, &out->ingest);
+    trainer_metrics(d->trainer, &out->learner);
+    struct publisher_status publisher;
+    publisher_status(d->publisher, &publisher);
+    out->version = publisher.newest;
+    out->versions_published = publisher.published;
+    out->versions_failed = publisher.failed;
+    out->version_age_ms =
+        publisher.newest.number == 0 ? -1 : clock_realtime_ms() - publisher.newest.created_ms;
+    uint64_t head = example_log_head(d->log);
+    out->backlog = head - out->learner.trained_seq;
+    out->uptime_ms = (clock_monotonic_ns() - d->started_ns) / 1000000;
+    (void)pthread_mutex_lock(&d->mutex);
+    out->finished = d->running == 0;
+    out->ready = d->rc == UNDINE_OK && d->started;
+    (void)pthread_mutex_unlock(&d->mutex);
+}
+
+const char *daemon_versions_dir(const struct daemon *d)
+{
+    return d->versions_dir;
+}

@@ -1,0 +1,61 @@
+/* daemon.h: the whole chain put together: source, ingest, store, learner, publisher.
+ *
+ * `run`, `replay` and `demo` are this one assembly with another source and another end, so what a
+ * replay proves holds for the live daemon.  Three threads carry it:
+ *   ingest     source -> store, one commit after the other        (owns users, order, join)
+ *   learner    example log -> model, batch after batch            (owns the trainer)
+ *   publisher  snapshot -> version directory, CURRENT, retention  (owns nothing that learns)
+ * The caller's thread starts, watches and stops them.  Learner and publisher meet in a one-slot
+ * mailbox: the learner makes a snapshot only when the slot is empty, so fsync never stalls training. */
+#ifndef UNDINE_OPS_DAEMON_H
+#define UNDINE_OPS_DAEMON_H
+
+#include "configs/config.h"
+#include "learner/version.h"
+
+#include <stdbool.h>
+
+typedef void (*daemon_log_fn)(void *payload, int level, const char *subsystem, const char *text);
+
+struct daemon_options {
+    const struct config *config;
+    const char *state_dir;         /* store/ and versions/ live in it; created where missing */
+    const char *const *inputs;     /* files; NULL = Kafka topics of the configuration */
+    size_t n_inputs;
+    bool until_end;                /* bounded: stop when everything there is now has been read */
+    bool keep_open;                /* at the end leave open windows waiting */
+    bool publish;                  /* write versions while running (always one at the end) */
+    const char *const *accept_loss;
+    size_t n_accept_loss;
+    daemon_log_fn log;             /* any thread; NULL = silent */
+    void *log_payload;
+};
+
+struct daemon_status { /* a copy; every field as of its owner's last step */
+    struct ingest_status ingest;
+    struct trainer_metrics learner;
+    struct version_info version; /* newest written; number 0 = none yet */
+    uint64_t versions_published, versions_failed;
+    int64_t version_age_ms; /* since the newest was written, -1 = none */
+    uint64_t backlog;       /* examples in the log that are not learned */
+    int64_t uptime_ms;
+    bool ready, finished;
+};
+
+struct daemon;
+/* Open everything and restore: newest valid version plus the example log from there. */
+int daemon_open(struct daemon **out, const struct daemon_options *opt, struct undine_err *err);
+/* Start the threads. */
+int daemon_start(struct daemon *d, struct undine_err *err);
+/* Wait until everything is done or timeout_ms is over.  1 = finished. */
+int daemon_wait(struct daemon *d, int timeout_ms);
+/* Ask for a clean end: finish the commit, write a version.  Async-signal-safe, any thread. */
+void daemon_stop(struct daemon *d);
+/* Join the threads, write the last version.  UNDINE_OK, or the first error of any thread. */
+int daemon_finish(struct daemon *d, struct undine_err *err);
+void daemon_close(struct daemon *d);
+
+void daemon_status(struct daemon *d, struct daemon_status *out); /* any thread */
+const char *daemon_versions_dir(const struct daemon *d);
+
+#endif

@@ -1,0 +1,183 @@
+#include "ops/publisher.h"
+
+#include "base/clock.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+struct publisher {
+    struct publisher_options opt;
+    pthread_t thread;
+    pthread_mutex_t mutex; /* guards all below */
+    pthread_cond_t changed;
+    struct snapshot *slot; /* given and not yet finished with */
+    bool slot_publish, stop, started;
+    struct publisher_status status;
+    int last_rc;
+};
+
+/* Sync, write, retain, trim: in this order, so that a crash anywhere leaves a version that the example
+ * log still continues. */
+static int publish(struct publisher *p, struct snapshot *s, bool move_current,
+                   struct version_info *info, struct undine_err *err)
+{
+    int rc = store_sync(p->opt.store, err);
+    if (rc != UNDINE_OK) {
+        return rc;
+    }
+    struct version_extra extra = {
+        .config_digest = p->opt.config_digest,
+        .created_ms = clock_realtime_ms(),
+        .shard = p->opt.shard,
+    };
+    rc = version_write(p->opt.versions_dir, s, &extra, move_current, info, err);
+    if (rc != UNDINE_OK) {
+        return rc;
+    }
+    uint64_t oldest_seq = 0;
+    rc = version_retain(p->opt.versions_dir, p->opt.keep, &oldest_seq, err);
+    if (rc == UNDINE_OK) {
+        example_log_trim(p->opt.log, oldest_seq);
+    }
+    return rc;
+}
+
+static void *publisher_main(void *payload)
+{
+    struct publisher *p = payload;
+    (void)pthread_setname_np(pthread_self(), "undine-publish");
+    (void)pthread_mutex_lock(&p->mutex);
+    for (;;) {
+        while (p->slot == NULL && !p->stop) {
+            (void)pthread_cond_wait(&p->changed, &p->mutex);
+        }
+        if (p->slot == NULL) {
+            break;
+        }
+        struct snapshot *s = p->slot;
+        bool move_current = p->slot_publish;
+        (void)pthread_mutex_unlock(&p->mutex);
+        struct version_info info = {0};
+        struct undine_err err = {0};
+        int rc = publish(p, s, move_current, &info, &err);
+        snapshot_free(s);
+        (void)pthread_mutex_lock(&p->mutex);
+        p->slot = NULL;
+        p->last_rc = rc;
+        if (rc == UNDINE_OK) {
+            p->status.newest = info;
+            p->status.published++;
+        } else {
+            p->status.failed++;
+            p->status.last_error = err;
+        }
+        (void)pthread_cond_broadcast(&p->changed);
+    }
+    (void)pthread_mutex_unlock(&p->mutex);
+    return NULL;
+}
+
+static int find_newest(struct publisher *p, struct undine_err *err)
+{
+    enum { LIST_MAX = 1024 };
+    struct version_info *list = calloc(LIST_MAX, sizeof *list);
+    if (list == NULL) {
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory to list versions");
+    }
+    int n = version_list(p->opt.versions_dir, list, LIST_MAX, err);
+    if (n > 0) {
+        p->status.newest = list[n - 1];
+    }
+    free(list);
+    return n < 0 ? n : UNDINE_OK;
+}
+
+int publisher_open(struct publisher **out, const struct publisher_options *opt,
+                   struct undine_err *err)
+{
+    struct publisher *p = calloc(1, sizeof *p);
+    if (p == NULL) {
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory for the publisher");
+    }
+    p->opt = *opt;
+    (void)pthread_mutex_init(&p->mutex, NULL);
+    (void)pthread_cond_init(&p->changed, NULL);
+    int rc = find_newest(p, err);
+    if (rc == UNDINE_OK) {
+        int failed = pthread_create(&p->thread, NULL, publisher_main, p);
+        p->started = failed == 0;
+        if (failed != 0) {
+            rc = undine_err_sys(err, UNDINE_EIO, failed, "starting the publisher thread");
+        }
+    }
+    if (rc != UNDINE_OK) {
+        publisher_close(p);
+        return rc;
+    }
+    *out = p;
+    return UNDINE_OK;
+}
+
+void publisher_close(struct publisher *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    if (p->started) {
+        (void)pthread_mutex_lock(&p->mutex);
+        p->stop = true;
+        (void)pthread_cond_broadcast(&p->changed);
+        (void)pthread_mutex_unlock(&p->mutex);
+        (void)pthread_join(p->thread, NULL);
+    }
+    (void)pthread_cond_destroy(&p->changed);
+    (void)pthread_mutex_destroy(&p->mutex);
+    free(p);
+}
+
+bool publisher_idle(struct publisher *p)
+{
+    (void)pthread_mutex_lock(&p->mutex);
+    bool idle = p->slot == NULL;
+    (void)pthread_mutex_unlock(&p->mutex);
+    return idle;
+}
+
+void publisher_give(struct publisher *p, struct snapshot *s, bool publish_it)
+{
+    (void)pthread_mutex_lock(&p->mutex);
+    UNDINE_ASSERT(p->slot == NULL);
+    p->slot = s;
+    p->slot_publish = publish_it;
+    (void)pthread_cond_broadcast(&p->changed);
+    (void)pthread_mutex_unlock(&p->mutex);
+}
+
+int publisher_wait(struct publisher *p, struct undine_err *err)
+{
+    (void)pthread_mutex_lock(&p->mutex);
+    while (p->slot != NULL) {
+        (void)pthread_cond_wait(&p->changed, &p->mutex);
+    }
+    int rc = p->last_rc;
+    if (rc != UNDINE_OK && err != NULL) {
+        *err = p->status.last_error;
+    }
+    (void)pthread_mutex_unlock(&p->mutex);
+    return rc;
+}
+
+uint64_t publisher_newest_seq(struct publisher *p)
+{
+    (void)pthread_mutex_lock(&p->mutex);
+    uint64_t seq = p->status.newest.number == 0 ? UINT64_MAX : p->status.newest.trained_seq;
+    (void)pthread_mutex_unlock(&p->mutex);
+    return seq;
+}
+
+void publisher_status(struct publisher *p, struct publisher_status *out)
+{
+    (void)pthread_mutex_lock(&p->mutex);
+    *out = p->status;
+    (void)pthread_mutex_unlock(&p->mutex);
+}

@@ -1,0 +1,42 @@
+/* publisher.h: the thread that turns snapshots into versions on disk.
+ *
+ * It owns a snapshot from publisher_give on.  Before a version gets its name the store is synced, so
+ * that nothing is announced which a power loss could take back; after it, old versions go and the
+ * example log may be trimmed below the oldest one that is kept.  A version that cannot be written is
+ * counted and training goes on. */
+#ifndef UNDINE_OPS_PUBLISHER_H
+#define UNDINE_OPS_PUBLISHER_H
+
+#include "featurestore/example_log.h"
+#include "learner/version.h"
+
+struct publisher_options {
+    const char *versions_dir; /* borrowed */
+    struct store *store;
+    struct example_log *log;
+    uint32_t keep, shard;
+    uint64_t config_digest;
+};
+
+struct publisher_status {
+    struct version_info newest; /* number 0 = none */
+    uint64_t published, failed;
+    struct undine_err last_error;
+};
+
+struct publisher;
+/* Starts the thread; newest is read from the directory. */
+int publisher_open(struct publisher **out, const struct publisher_options *opt,
+                   struct undine_err *err);
+void publisher_close(struct publisher *p); /* finishes what was given */
+
+bool publisher_idle(struct publisher *p);
+/* One slot: the publisher must be idle.  Takes the snapshot. */
+void publisher_give(struct publisher *p, struct snapshot *s, bool publish);
+/* Until idle; returns the error of the last version written, if it failed. */
+int publisher_wait(struct publisher *p, struct undine_err *err);
+/* trained_seq of the newest version, UINT64_MAX = none. */
+uint64_t publisher_newest_seq(struct publisher *p);
+void publisher_status(struct publisher *p, struct publisher_status *out); /* any thread */
+
+#endif

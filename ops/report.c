@@ -1,0 +1,120 @@
+#include "ops/report.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+uint64_t report_rss_bytes(void)
+{
+    unsigned long long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f != NULL) {
+        if (fscanf(f, "%*u %llu", &pages) != 1) {
+            pages = 0;
+        }
+        (void)fclose(f);
+    }
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t report_rss_bytes_max(void)
+{
+    struct rusage usage;
+    (void)getrusage(RUSAGE_SELF, &usage);
+    return (uint64_t)usage.ru_maxrss * 1024;
+}
+
+static void put_u64(json_t *o, const char *name, uint64_t v)
+{
+    (void)json_object_set_new(o, name, json_integer((json_int_t)v));
+}
+
+/* JSON has no NaN: a metric that does not exist yet is null. */
+static void put_real(json_t *o, const char *name, double v)
+{
+    (void)json_object_set_new(o, name, isfinite(v) ? json_real(v) : json_null());
+}
+
+static json_t *accounting(const struct ingest_status *st)
+{
+    const struct ingest_counters *c = &st->counters;
+    static const char *const kinds[EVENT_KINDS] = {"impression", "click", "behavior", "forget"};
+    json_t *o = json_object(), *late = json_object(), *duplicate = json_object();
+    json_t *malformed = json_object();
+    put_u64(o, "events", c->events);
+    put_u64(o, "applied", c->applied);
+    put_u64(o, "waiting", c->waiting);
+    put_u64(o, "late", c->late);
+    put_u64(o, "duplicate", c->duplicate);
+    put_u64(o, "malformed", c->malformed);
+    put_u64(o, "filtered", c->filtered);
+    put_u64(o, "impressions", c->impressions);
+    put_u64(o, "positives", c->positives);
+    put_u64(o, "negatives", c->negatives);
+    put_u64(o, "pending", c->pending);
+    put_u64(o, "sampled_out", c->sampled_out);
+    put_u64(o, "dropped", c->dropped);
+    put_u64(o, "clicks_matched", c->clicks_matched);
+    put_u64(o, "clicks_orphan", c->clicks_orphan);
+    put_u64(o, "clicks_late", c->clicks_late);
+    put_u64(o, "behaviors", c->behaviors);
+    put_u64(o, "forgets", c->forgets);
+    put_u64(o, "losses", c->losses);
+    for (int k = 0; k < EVENT_KINDS; k++) {
+        put_u64(late, kinds[k], c->late_by_kind[k]);
+        put_u64(duplicate, kinds[k], c->duplicate_by_kind[k]);
+    }
+    for (int r = DECODE_OK + 1; r < DECODE_REASON_COUNT; r++) {
+        put_u64(malformed, decode_reason_name((enum decode_reason)r), c->malformed_by_reason[r]);
+    }
+    (void)json_object_set_new(o, "late_by_kind", late);
+    (void)json_object_set_new(o, "duplicate_by_kind", duplicate);
+    (void)json_object_set_new(o, "malformed_by_reason", malformed);
+    (void)json_object_set_new(o, "closes", json_boolean(ingest_counters_close(c)));
+    return o;
+}
+
+int report_write(FILE *out, const struct daemon_status *st, double seconds, struct undine_err *err)
+{
+    const struct ingest_counters *c = &st->ingest.counters;
+    const struct trainer_metrics *m = &st->learner;
+    uint64_t known = c->clicks_matched + c->clicks_orphan + c->clicks_late;
+    json_t *o = json_object();
+    put_u64(o, "events", c->events);
+    put_u64(o, "impressions", c->impressions);
+    put_u64(o, "clicks", c->clicks);
+    put_u64(o, "examples", m->examples);
+    put_u64(o, "positives", m->positives);
+    put_real(o, "auc", m->auc);
+    put_real(o, "gauc", m->gauc);
+    put_real(o, "logloss", m->logloss);
+    put_real(o, "normalized_entropy", m->normalized_entropy);
+    put_real(o, "calibration", m->calibration);
+    put_real(o, "click_coverage", known > 0 ? (double)c->clicks_matched / (double)known : 1.0);
+    put_real(o, "seconds", seconds);
+    put_real(o, "events_per_second", seconds > 0 ? (double)c->events / seconds : 0);
+    put_real(o, "examples_per_second",
+             m->seconds_training > 0 ? (double)m->examples / m->seconds_training : 0);
+    put_u64(o, "batches", m->batches);
+    put_u64(o, "batches_skipped", m->batches_skipped);
+    put_u64(o, "rows", m->rows);
+    put_u64(o, "rss_bytes", report_rss_bytes_max());
+    put_u64(o, "version", st->version.number);
+    (void)json_object_set_new(o, "kernels", json_string(model_kernels()));
+    (void)json_object_set_new(o, "accounting", accounting(&st->ingest));
+    (void)json_object_set_new(o, "model_digest", json_string(st->version.digest));
+    char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
+    json_decref(o);
+    if (text == NULL) {
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory for the report");
+    }
+    int written = fprintf(out, "%s\n", text);
+    free(text);
+    if (written < 0 || fflush(out) != 0) {
+        return undine_err_set(err, UNDINE_EIO, "the report could not be written");
+    }
+    return UNDINE_OK;
+}
