@@ -14,6 +14,12 @@ uint64_t hash_bytes_seeded(const void *data, size_t len, uint64_t seed)
     return XXH3_64bits_withSeed(data, len, seed);
 }
 
+uint64_t hash_id(const void *data, size_t len)
+{
+    uint64_t h = hash_bytes(data, len);
+    return h != 0 ? h : 1;
+}
+
 uint64_t hash_table_seed(const char *table_name)
 {
     return XXH3_64bits(table_name, strlen(table_name));

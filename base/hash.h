@@ -10,6 +10,9 @@
 uint64_t hash_bytes(const void *data, size_t len);
 uint64_t hash_bytes_seeded(const void *data, size_t len, uint64_t seed);
 
+/* Id of a user, an impression or a message: hash_bytes, but never 0, which means "no id". */
+uint64_t hash_id(const void *data, size_t len);
+
 /* Id of a feature value: XXH3-64 of the value's bytes, seeded with the hash of the table's name, so
  * that equal values in two tables are two ids.  Never 0: 0 means "no id". */
 uint64_t hash_table_seed(const char *table_name);
