@@ -1,1 +1,3 @@
-# Tests of this layer, by hand.
+# Tests of base/.
+undine_test(test_base SOURCES unit/test_base.c LIBS undine_base LABELS fast)
+undine_test(test_schema SOURCES unit/test_schema.c LIBS undine_base LABELS fast)
