@@ -1,0 +1,92 @@
+#include "base/nearest.h"
+#include "ops/args.h"
+#include "ops/cmd.h"
+#include "ops/program.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+struct command {
+    const char *name;
+    const char *summary;
+    int (*run)(int argc, char **argv);
+};
+
+/* In the order in which a user meets them. */
+static const struct command COMMANDS[] = {
+    {NULL, NULL, NULL},
+};
+
+static void print_help(FILE *out)
+{
+    (void)fprintf(out, "undine %s: online Deep Interest Network training behind event streams\n\n"
+                       "usage: undine COMMAND [OPTION...]\n\n",
+                  program_version());
+    for (const struct command *c = COMMANDS; c->name != NULL; c++) {
+        (void)fprintf(out, "  %-12s %s\n", c->name, c->summary);
+    }
+    (void)fprintf(out, "\n  undine help COMMAND   options of a command\n"
+                       "  undine --version\n\n"
+                       "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 data loss at the source,\n"
+                       "4 state does not fit the configuration, 5 stopped by a guard.\n");
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (const struct command *c = COMMANDS; c->name != NULL; c++) {
+        if (strcmp(c->name, name) == 0) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+static int unknown_command(const char *name)
+{
+    struct nearest n = nearest_of(name);
+    for (const struct command *c = COMMANDS; c->name != NULL; c++) {
+        nearest_offer(&n, c->name);
+    }
+    (void)fprintf(stderr, "undine: no command `%s`", name);
+    if (n.name != NULL) {
+        (void)fprintf(stderr, "; did you mean `%s`?\n", n.name);
+    } else {
+        (void)fprintf(stderr, "; `undine --help` lists them\n");
+    }
+    return EXIT_USAGE;
+}
+
+static int help(int argc, char **argv)
+{
+    if (argc < 2) {
+        print_help(stdout);
+        return EXIT_DONE;
+    }
+    const struct command *c = find_command(argv[1]);
+    if (c == NULL) {
+        return unknown_command(argv[1]);
+    }
+    char flag[] = "--help";
+    char *asked[] = {argv[1], flag, NULL};
+    return c->run(2, asked);
+}
+
+int main(int argc, char **argv)
+{
+    program_choose_kernels(argv);
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        return help(argc - 1, argv + 1);
+    }
+    if (strcmp(name, "--version") == 0) {
+        (void)printf("undine %s\n", program_version());
+        return EXIT_DONE;
+    }
+    const struct command *c = find_command(name);
+    return c != NULL ? c->run(argc - 1, argv + 1) : unknown_command(name);
+}
