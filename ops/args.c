@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static void args_help(const char *summary, const struct args_option *options,
                       size_t n_options)
@@ -13,10 +14,13 @@ static void args_help(const char *summary, const struct args_option *options,
     (void)printf("usage: undine %s\n\noptions\n", summary);
     for (size_t i = 0; i < n_options; i++) {
         const struct args_option *o = &options[i];
-        char left[64];
-        (void)snprintf(left, sizeof left, "%s%c%s--%s%s%s", o->letter ? "-" : "",
-                       o->letter ? o->letter : ' ', o->letter ? ", " : "   ", o->name,
-                       o->value != NULL ? " " : "", o->value != NULL ? o->value : "");
+        char left[64], letter[8] = "    ";
+        if (o->letter != 0) {
+            (void)snprintf(letter, sizeof letter, "-%c%s", o->letter, o->name != NULL ? ", " : "");
+        }
+        (void)snprintf(left, sizeof left, "%s%s%s%s%s", letter, o->name != NULL ? "--" : "",
+                       o->name != NULL ? o->name : "", o->value != NULL ? " " : "",
+                       o->value != NULL ? o->value : "");
         (void)printf("  %-30s %s\n", left, o->help);
     }
     (void)printf("  %-30s %s\n", "    --help", "this text");
@@ -27,7 +31,8 @@ static const struct args_option *find_option(const struct args_option *options, 
                                              const char *arg, size_t name_len)
 {
     for (size_t i = 0; i < n; i++) {
-        bool is_long = arg[1] == '-' && strlen(options[i].name) == name_len &&
+        bool is_long = arg[1] == '-' && options[i].name != NULL &&
+                       strlen(options[i].name) == name_len &&
                        strncmp(arg + 2, options[i].name, name_len) == 0;
         bool is_short = arg[1] != '-' && arg[2] == '\0' && options[i].letter == arg[1];
         if (is_long || (is_short && arg[1] != '\0')) {
@@ -35,6 +40,28 @@ static const struct args_option *find_option(const struct args_option *options, 
         }
     }
     return NULL;
+}
+
+bool args_time_ms(int64_t *out, const char *text)
+{
+    char *end = NULL;
+    errno = 0;
+    long long ms = strtoll(text, &end, 10);
+    if (errno == 0 && end != text && *end == '\0') {
+        *out = ms;
+        return ms >= 0;
+    }
+    static const char *const forms[] = {"%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M",
+                                        "%Y-%m-%d"};
+    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+        struct tm tm = {0};
+        end = strptime(text, forms[i], &tm);
+        if (end != NULL && *end == '\0') {
+            *out = (int64_t)timegm(&tm) * 1000;
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool store_value(const struct args_option *o, const char *value)
@@ -54,6 +81,8 @@ static bool store_value(const struct args_option *o, const char *value)
     case ARGS_REAL:
         *(double *)o->out = strtod(value, &end);
         return errno == 0 && end != value && *end == '\0';
+    case ARGS_TIME:
+        return args_time_ms(o->out, value);
     case ARGS_LIST: {
         struct args_list *list = o->out;
         if (list->n == ARGS_LIST_MAX) {
@@ -106,7 +135,7 @@ int args_parse(int argc, char **argv, const char *summary, const struct args_opt
             value = argv[i];
         }
         if (!store_value(o, value)) {
-            return usage_error(command, arg, "the value is no number, or given too often");
+            return usage_error(command, arg, "the value does not fit, or is given too often");
         }
     }
     return -1;

@@ -22,6 +22,7 @@ struct daemon_options {
     const char *state_dir;         /* store/ and versions/ live in it; created where missing */
     const char *const *inputs;     /* files; NULL = Kafka topics of the configuration */
     size_t n_inputs;
+    int64_t from_ms, to_ms;        /* Kafka, bounded by record time; -1 = not */
     bool until_end;                /* bounded: stop when everything there is now has been read */
     bool keep_open;                /* at the end leave open windows waiting */
     bool publish;                  /* write versions while running (always one at the end) */

@@ -1,0 +1,155 @@
+#include "ops/drive.h"
+
+#include "base/clock.h"
+#include "ops/args.h"
+#include "ops/log.h"
+#include "ops/progress.h"
+#include "ops/report.h"
+#include "ops/web.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { DRIVE_POLL_MS = 200 };
+
+static volatile sig_atomic_t stop_signals;
+
+static void on_stop_signal(int sig)
+{
+    (void)sig;
+    if (++stop_signals > 1) {
+        _exit(EXIT_FAILED);
+    }
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_stop_signal};
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st;
+    (void)type;
+    (void)ftw;
+    (void)remove(path);
+    return 0;
+}
+
+static void remove_tree(const char *dir)
+{
+    (void)nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void show(struct progress *p, const struct daemon_status *st, int64_t *events_shown,
+                 int64_t *shown_ms)
+{
+    int64_t now_ms = clock_monotonic_ns() / 1000000;
+    int64_t events = (int64_t)st->ingest.counters.events;
+    double rate = now_ms > *shown_ms
+                      ? (double)(events - *events_shown) * 1000.0 / (double)(now_ms - *shown_ms)
+                      : 0.0;
+    *events_shown = events;
+    *shown_ms = now_ms;
+    progress_show(p, LOG_FIELDS(log_msg("running"), log_int("events", events),
+                                log_int("events_per_second", (int64_t)rate),
+                                log_int("lag", (int64_t)st->ingest.lag_messages),
+                                log_int("examples", (int64_t)st->learner.examples),
+                                log_int("backlog", (int64_t)st->backlog),
+                                log_real("auc", st->learner.auc),
+                                log_real("logloss", st->learner.logloss),
+                                log_int("version", (int64_t)st->version.number)));
+}
+
+static void watch(struct daemon *d)
+{
+    struct progress p;
+    progress_init(&p, "daemon", progress_on_terminal());
+    int64_t events_shown = 0, shown_ms = clock_monotonic_ns() / 1000000;
+    bool stopping = false;
+    struct daemon_status st;
+    while (!daemon_wait(d, DRIVE_POLL_MS)) {
+        if (stop_signals > 0 && !stopping) {
+            log_info("daemon", log_msg("stopping: the commit is finished and a version written"));
+            daemon_stop(d);
+            stopping = true;
+        }
+        if (progress_due(&p)) {
+            daemon_status(d, &st);
+            show(&p, &st, &events_shown, &shown_ms);
+        }
+    }
+    daemon_status(d, &st);
+    progress_end(&p, LOG_FIELDS(log_msg("finished"),
+                                log_int("events", (int64_t)st.ingest.counters.events),
+                                log_int("examples", (int64_t)st.learner.examples),
+                                log_real("auc", st.learner.auc)));
+}
+
+static int run_daemon(const struct drive_options *opt, const struct config *config,
+                      const char *state_dir, struct undine_err *err)
+{
+    struct daemon_options options = opt->daemon;
+    options.config = config;
+    options.state_dir = state_dir;
+    options.log = log_text;
+    struct daemon *d = NULL;
+    struct web *web = NULL;
+    int64_t begun_ns = clock_monotonic_ns();
+    int rc = daemon_open(&d, &options, err);
+    if (rc == UNDINE_OK && opt->http && config->http.listen[0] != '\0') {
+        rc = web_open(&web, config->http.listen, d, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = daemon_start(d, err);
+    }
+    if (rc == UNDINE_OK) {
+        watch(d);
+        rc = daemon_finish(d, err);
+    }
+    if (rc == UNDINE_OK) {
+        struct daemon_status st;
+        daemon_status(d, &st);
+        double seconds = (double)(clock_monotonic_ns() - begun_ns) * 1e-9;
+        rc = report_write(stdout, &st, seconds, err);
+    }
+    web_close(web);
+    daemon_close(d);
+    return rc;
+}
+
+int drive(const struct drive_options *opt)
+{
+    struct undine_err err = {0};
+    struct config *config = NULL;
+    char temporary[] = "/tmp/undine-state.XXXXXX";
+    const char *state_dir = opt->state_dir;
+    catch_signals();
+    int rc = config_load(&config, opt->config_file, opt->overrides, opt->n_overrides, &err);
+    if (rc == UNDINE_OK && state_dir == NULL) {
+        state_dir = mkdtemp(temporary);
+        if (state_dir == NULL) {
+            rc = undine_err_sys(&err, UNDINE_EIO, errno, "temporary state directory `%s`", temporary);
+        }
+    }
+    if (rc == UNDINE_OK) {
+        rc = run_daemon(opt, config, state_dir, &err);
+    }
+    if (opt->state_dir == NULL && state_dir != NULL) {
+        remove_tree(state_dir);
+    }
+    config_free(config);
+    log_close();
+    if (rc != UNDINE_OK) {
+        (void)fprintf(stderr, "undine %s: %s\n", opt->name, err.msg);
+    }
+    return args_exit_code(rc);
+}
