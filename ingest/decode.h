@@ -18,6 +18,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { DECODE_ID_MAX = 255 }; /* bytes of an id */
+/* The last millisecond of the year 9999: a time beyond it is in other units than milliseconds. */
+#define DECODE_TIME_MAX_MS INT64_C(253402300799999)
+
 /* Why a message is no event: counter name, text. */
 #define DECODE_REASONS(X)                                                                          \
     X(DECODE_OK, "ok", "an event")                                                                 \
@@ -28,10 +32,10 @@
     X(DECODE_JSON, "json", "the message is not one JSON object")                                   \
     X(DECODE_KIND, "kind", "`kind` is missing, unknown, or not one that its topic carries")        \
     X(DECODE_TYPE, "type", "a member has the wrong JSON type")                                     \
-    X(DECODE_NUMBER, "number", "a number is no integer, or does not fit 64 bits")                  \
-    X(DECODE_MISSING, "missing", "an id, the user or the time is missing")                         \
+    X(DECODE_NUMBER, "number", "the time is no integer, or an integer does not fit 64 bits")       \
+    X(DECODE_MISSING, "missing", "an id, the user, the time, the item or the type is missing")     \
     X(DECODE_LENGTH, "length", "an id is longer than 255 bytes")                                   \
-    X(DECODE_TIME, "time", "the time is negative or before 1970")                                  \
+    X(DECODE_TIME, "time", "the time is before 1970 or after the year 9999")                       \
     X(DECODE_FUTURE, "future", "the time is further ahead than `order.max_future`")
 
 enum decode_reason {
@@ -58,13 +62,17 @@ struct decode_stats {
 };
 
 struct decoder;
+/* Borrows schema, copies opt.  UNDINE_ECONFIG where clicks are joined by (user, item) and the schema
+ * has no candidate field, or where message_bytes_max is 0 or beyond 1 GiB. */
 int decoder_open(struct decoder **out, const struct schema *schema,
                  const struct decode_options *opt, struct undine_err *err);
 void decoder_close(struct decoder *d);
 
-/* Decode one message into out (EVENT_WORDS_MAX words).  Returns its enum decode_reason; where it is
- * DECODE_OK, *words is the record's size, or 0 for a message that is filtered (an undeclared behaviour
- * type).  topic_index may be SOURCE_TOPIC_ANY.  DECODE_FUTURE is not decided here. */
+/* Decode one message into out (EVENT_WORDS_MAX words).  Space around the object is no part of the
+ * message: neither its hash nor its size limit depends on it.  Returns its enum decode_reason, which
+ * is counted in stats.reasons; where it is DECODE_OK, *words is the record's size, or 0 for a message
+ * that is filtered (an undeclared behaviour type).  data NULL = a tombstone.  topic_index may be
+ * SOURCE_TOPIC_ANY.  DECODE_FUTURE is not decided here. */
 enum decode_reason decoder_decode(struct decoder *d, const uint8_t *data, size_t len,
                                   uint32_t topic_index, uint64_t *out, uint32_t *words);
 const struct decode_stats *decoder_stats(const struct decoder *d);

@@ -1,1 +1,2 @@
 # Tests of this layer, by hand.
+undine_test(test_decode SOURCES unit/test_decode.c LIBS undine_ingest LABELS fast)
