@@ -91,8 +91,8 @@ static void name_members(struct decoder *d)
             d->item_field = (int)f;
         }
         if (!field->user_id) {
-            d->group_names[field->group][n[field->group]++] = (struct json_name){
-                field->name, (uint32_t)strlen(field->name), (int32_t)f, -1};
+            d->group_names[field->group][n[field->group]++] =
+                (struct json_name){field->name, (uint32_t)strlen(field->name), (int32_t)f, -1};
         }
     }
     d->lists[LIST_TOP] = (struct json_list){top_names, TOP_COUNT};
@@ -348,8 +348,7 @@ static enum decode_reason fill_field(struct decoder *d, uint32_t f)
     }
     for (; node < end; node = next_sibling(d, node)) {
         struct text value;
-        enum decode_reason r =
-            node->type == JSON_ARRAY ? DECODE_TYPE : read_id(d, node, &value);
+        enum decode_reason r = node->type == JSON_ARRAY ? DECODE_TYPE : read_id(d, node, &value);
         if (r != DECODE_OK) {
             return r;
         }
@@ -468,8 +467,8 @@ static enum decode_reason decode_forget(struct decoder *d, struct event *head, s
     return read_user(d, true, head, user);
 }
 
-static enum decode_reason decode_object(struct decoder *d, uint32_t topic_index,
-                                        struct event *head, struct text *user, bool *filtered)
+static enum decode_reason decode_object(struct decoder *d, uint32_t topic_index, struct event *head,
+                                        struct text *user, bool *filtered)
 {
     enum event_kind kind;
     enum decode_reason r = read_kind(d, topic_index, &kind);
@@ -548,8 +547,8 @@ static enum decode_reason decode_trimmed(struct decoder *d, const uint8_t *data,
         return DECODE_OK;
     }
     bool fields = head.kind == EVENT_IMPRESSION || head.kind == EVENT_BEHAVIOR;
-    *words = event_build(out, &head, d->schema, fields ? d->counts : NULL, d->ids, user.at,
-                         user.len);
+    *words =
+        event_build(out, &head, d->schema, fields ? d->counts : NULL, d->ids, user.at, user.len);
     count_event(d, (enum event_kind)head.kind);
     return DECODE_OK;
 }

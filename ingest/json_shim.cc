@@ -117,7 +117,8 @@ json_status scan_string(json_node *node, ondemand::value &value, const char *p, 
 }
 
 /* The token reaches to the next structural character, which must be one that may follow a scalar:
- * On-Demand itself would take {"a":"b":1} for a member, since it sees no more than it is asked for. */
+ * On-Demand itself would take {"a":"b":1} for a member, since it sees no more than it is asked for.
+ */
 json_status scan_scalar(json_node *node, ondemand::value &value)
 {
     std::string_view token = value.raw_json_token();
@@ -201,8 +202,8 @@ json_status skip_object(ondemand::object &object, unsigned depth)
     for (auto member : object) {
         ondemand::field field;
         std::string_view key;
-        if (std::move(member).get(field) != simdjson::SUCCESS || member_key(field, &key) != JSON_OK ||
-            skip(field.value(), depth + 1) != JSON_OK) {
+        if (std::move(member).get(field) != simdjson::SUCCESS ||
+            member_key(field, &key) != JSON_OK || skip(field.value(), depth + 1) != JSON_OK) {
             return JSON_SYNTAX;
         }
     }
@@ -213,7 +214,8 @@ json_status skip_array(ondemand::array &array, unsigned depth)
 {
     for (auto element : array) {
         ondemand::value value;
-        if (std::move(element).get(value) != simdjson::SUCCESS || skip(value, depth + 1) != JSON_OK) {
+        if (std::move(element).get(value) != simdjson::SUCCESS ||
+            skip(value, depth + 1) != JSON_OK) {
             return JSON_SYNTAX;
         }
     }
@@ -267,7 +269,8 @@ json_status add_members(json_shim *s, ondemand::object &object, const json_list 
     for (auto member : object) {
         ondemand::field field;
         std::string_view key;
-        if (std::move(member).get(field) != simdjson::SUCCESS || member_key(field, &key) != JSON_OK) {
+        if (std::move(member).get(field) != simdjson::SUCCESS ||
+            member_key(field, &key) != JSON_OK) {
             return JSON_SYNTAX;
         }
         const json_name *name = find_name(s, members, key.data(), key.size());

@@ -31,9 +31,9 @@ struct json_list {
 enum json_type {
     JSON_NULL,
     JSON_BOOL,
-    JSON_INT,  /* text = its canonical decimal text; fits int64_t or uint64_t */
-    JSON_BIG,  /* an integer beyond 64 bits */
-    JSON_REAL, /* a number with a fraction or an exponent */
+    JSON_INT,    /* text = its canonical decimal text; fits int64_t or uint64_t */
+    JSON_BIG,    /* an integer beyond 64 bits */
+    JSON_REAL,   /* a number with a fraction or an exponent */
     JSON_STRING, /* text = its bytes, escapes decoded */
     JSON_ARRAY,
     JSON_OBJECT

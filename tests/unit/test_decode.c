@@ -22,12 +22,12 @@ static uint64_t record[EVENT_WORDS_MAX];
 
 static struct decoder *open_decoder(bool by_user_item)
 {
-    struct decode_options opt = {.message_bytes_max = MESSAGE_MAX,
-                                 .topic_kinds = {(1U << EVENT_IMPRESSION) | (1U << EVENT_CLICK) |
-                                                     (1U << EVENT_FORGET),
-                                                 1U << EVENT_CLICK, 1U << EVENT_BEHAVIOR},
-                                 .n_topics = 3,
-                                 .join_by_user_item = by_user_item};
+    struct decode_options opt = {
+        .message_bytes_max = MESSAGE_MAX,
+        .topic_kinds = {(1U << EVENT_IMPRESSION) | (1U << EVENT_CLICK) | (1U << EVENT_FORGET),
+                        1U << EVENT_CLICK, 1U << EVENT_BEHAVIOR},
+        .n_topics = 3,
+        .join_by_user_item = by_user_item};
     struct decoder *d = NULL;
     struct undine_err err = {0};
     assert_int_equal(decoder_open(&d, &schema, &opt, &err), 0);
@@ -101,9 +101,11 @@ static void assert_field(const struct event *e, uint32_t field, const char *valu
     assert_int_equal(n, want);
 }
 
-#define IMPRESSION(more) "{\"kind\":\"impression\",\"id\":\"i1\",\"user\":\"u1\",\"time\":1650812741436" more "}"
-#define CLICK(more)      "{\"kind\":\"click\",\"impression\":\"i1\",\"time\":1650812741436" more "}"
-#define BEHAVIOR(more)   "{\"kind\":\"behavior\",\"type\":\"cart\",\"user\":\"u1\",\"time\":5" more "}"
+#define IMPRESSION(more)                                                                           \
+    "{\"kind\":\"impression\",\"id\":\"i1\",\"user\":\"u1\",\"time\":1650812741436" more "}"
+#define CLICK(more) "{\"kind\":\"click\",\"impression\":\"i1\",\"time\":1650812741436" more "}"
+#define BEHAVIOR(more)                                                                             \
+    "{\"kind\":\"behavior\",\"type\":\"cart\",\"user\":\"u1\",\"time\":5" more "}"
 
 static void test_impression(void **state)
 {
@@ -156,7 +158,8 @@ static void test_behavior(void **state)
     assert_reason(*state, DECODE_MISSING, BEHAVIOR(",\"item\":{}"));
     assert_reason(*state, DECODE_MISSING, BEHAVIOR(",\"item\":{\"tag\":[]}"));
     assert_reason(*state, DECODE_TYPE, BEHAVIOR(",\"item\":[1]"));
-    assert_reason(*state, DECODE_MISSING, "{\"kind\":\"behavior\",\"user\":1,\"time\":5,\"item\":1}");
+    assert_reason(*state, DECODE_MISSING,
+                  "{\"kind\":\"behavior\",\"user\":1,\"time\":5,\"item\":1}");
     assert_reason(*state, DECODE_TYPE, "{\"kind\":\"behavior\",\"type\":1,\"user\":1,\"time\":5}");
 }
 
@@ -322,7 +325,8 @@ static void test_kind(void **state)
     assert_reason(*state, DECODE_KIND, "{\"kind\":\"\",\"impression\":\"i\",\"time\":1}");
     assert_reason(*state, DECODE_KIND, "{\"kind\":null,\"impression\":\"i\",\"time\":1}");
     assert_reason(*state, DECODE_TYPE, "{\"kind\":1,\"impression\":\"i\",\"time\":1}");
-    assert_reason(*state, DECODE_OK, "{\"k\\u0069nd\":\"cl\\u0069ck\",\"impression\":1,\"time\":1}");
+    assert_reason(*state, DECODE_OK,
+                  "{\"k\\u0069nd\":\"cl\\u0069ck\",\"impression\":1,\"time\":1}");
     assert_int_equal(decode_bytes(*state, click, strlen(click), TOPIC_CLICKS, &words), DECODE_OK);
     assert_int_equal(decode_bytes(*state, click, strlen(click), TOPIC_MIXED, &words), DECODE_KIND);
     assert_int_equal(decode_bytes(*state, behavior, strlen(behavior), TOPIC_BEHAVIOR, &words),
@@ -342,13 +346,40 @@ static void test_missing(void **state)
 
 static void test_json(void **state)
 {
-    static const char *const bad[] = {
-        "5", "\"x\"", "[]", "null", "{", "}", "{}{}", "{} x", "{\"kind\"}", "{\"kind\":}",
-        "{\"kind\":\"click\",}", "{,}", "{\"a\":1 \"b\":2}", "{'a':1}", "{a:1}", "{\"a\":[1,]}",
-        "{\"a\":[1 2]}", "{\"a\":[}", "{\"a\":{]}", "{\"a\":{\"b\":1}", "{\"a\":\"x}",
-        "{\"a\":[1,2}", "{\"a\":1]", "{\"a\":tru}", "{\"a\":{\"b\":\"c\":1}}", "\xEF\xBB\xBF{}",
-        "{\"kind\":\"click\",\"impression\":\"i\",\"time\":1", "{\"\\u12\":1}", "{\"a\":1}}",
-        "{\"a\" 1}", "{\"a\"::1}", "{\"x\":[1:2]}", "{\"x\":[\"y\":2]}", "{\"x\":{1:2}}"};
+    static const char *const bad[] = {"5",
+                                      "\"x\"",
+                                      "[]",
+                                      "null",
+                                      "{",
+                                      "}",
+                                      "{}{}",
+                                      "{} x",
+                                      "{\"kind\"}",
+                                      "{\"kind\":}",
+                                      "{\"kind\":\"click\",}",
+                                      "{,}",
+                                      "{\"a\":1 \"b\":2}",
+                                      "{'a':1}",
+                                      "{a:1}",
+                                      "{\"a\":[1,]}",
+                                      "{\"a\":[1 2]}",
+                                      "{\"a\":[}",
+                                      "{\"a\":{]}",
+                                      "{\"a\":{\"b\":1}",
+                                      "{\"a\":\"x}",
+                                      "{\"a\":[1,2}",
+                                      "{\"a\":1]",
+                                      "{\"a\":tru}",
+                                      "{\"a\":{\"b\":\"c\":1}}",
+                                      "\xEF\xBB\xBF{}",
+                                      "{\"kind\":\"click\",\"impression\":\"i\",\"time\":1",
+                                      "{\"\\u12\":1}",
+                                      "{\"a\":1}}",
+                                      "{\"a\" 1}",
+                                      "{\"a\"::1}",
+                                      "{\"x\":[1:2]}",
+                                      "{\"x\":[\"y\":2]}",
+                                      "{\"x\":{1:2}}"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         if (decode(*state, bad[i]) != DECODE_JSON) {
             fail_msg("%s: %s", bad[i], decode_reason_name(decode(*state, bad[i])));
@@ -408,9 +439,10 @@ static void test_space_around(void **state)
 static void test_members_any_order_last_wins(void **state)
 {
     const struct event *e = decode_ok(
-        *state, "{\"context\":{\"hour\":3},\"time\":1.5,\"candidate\":7,\"user\":\"a\",\"id\":{},"
-                "\"candidate\":{\"tag\":1,\"video\":[true],\"video\":\"v\",\"tag\":[2,3]},"
-                "\"time\":9,\"id\":\"i\",\"kind\":\"click\",\"user\":\"b\",\"kind\":\"impression\"}");
+        *state,
+        "{\"context\":{\"hour\":3},\"time\":1.5,\"candidate\":7,\"user\":\"a\",\"id\":{},"
+        "\"candidate\":{\"tag\":1,\"video\":[true],\"video\":\"v\",\"tag\":[2,3]},"
+        "\"time\":9,\"id\":\"i\",\"kind\":\"click\",\"user\":\"b\",\"kind\":\"impression\"}");
     assert_int_equal(e->time_ms, 9);
     assert_int_equal(e->id, hash_id("i", 1));
     assert_int_equal(e->user, hash_id("b", 1));
@@ -485,11 +517,12 @@ static void test_join_by_user_item(void **state)
     (void)state;
     struct decoder *d = open_decoder(true);
     uint64_t id = decode_ok(d, "{\"kind\":\"impression\",\"user\":\"u\",\"time\":1,"
-                               "\"candidate\":{\"video\":5}}")->id;
+                               "\"candidate\":{\"video\":5}}")
+                      ->id;
     assert_int_equal(
         decode_ok(d, "{\"kind\":\"click\",\"user\":\"u\",\"time\":1,\"item\":\"5\"}")->id, id);
-    const struct event *e =
-        decode_ok(d, "{\"kind\":\"click\",\"user\":\"u\",\"time\":1,\"item\":{\"video\":5,\"tag\":1}}");
+    const struct event *e = decode_ok(
+        d, "{\"kind\":\"click\",\"user\":\"u\",\"time\":1,\"item\":{\"video\":5,\"tag\":1}}");
     assert_int_equal(e->id, id);
     assert_int_equal(e->item, feature(FIELD_VIDEO, "5"));
     assert_int_equal(e->n_fields, 0);
@@ -501,7 +534,8 @@ static void test_join_by_user_item(void **state)
     assert_reason(d, DECODE_MISSING, "{\"kind\":\"click\",\"item\":5,\"time\":1}");
     assert_reason(d, DECODE_MISSING, "{\"kind\":\"click\",\"user\":\"u\",\"time\":1,\"item\":{}}");
     assert_reason(d, DECODE_TYPE, "{\"kind\":\"click\",\"user\":\"u\",\"time\":1,\"item\":true}");
-    assert_reason(d, DECODE_MISSING, "{\"kind\":\"impression\",\"id\":1,\"user\":\"u\",\"time\":1}");
+    assert_reason(d, DECODE_MISSING,
+                  "{\"kind\":\"impression\",\"id\":1,\"user\":\"u\",\"time\":1}");
     decoder_close(d);
 }
 
@@ -524,11 +558,27 @@ static void test_open_refuses(void **state)
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-    const struct CMUnitTest tests[] = {
-        T(test_impression), T(test_click), T(test_behavior), T(test_behavior_ignored),
-        T(test_forget), T(test_ids), T(test_bad_ids), T(test_length), T(test_time), T(test_kind),
-        T(test_missing), T(test_json), T(test_truncated), T(test_utf8), T(test_size),
-        T(test_space_around), T(test_members_any_order_last_wins), T(test_unknown_members),
-        T(test_depth), T(test_fields), T(test_join_by_user_item), T(test_open_refuses)};
+    const struct CMUnitTest tests[] = {T(test_impression),
+                                       T(test_click),
+                                       T(test_behavior),
+                                       T(test_behavior_ignored),
+                                       T(test_forget),
+                                       T(test_ids),
+                                       T(test_bad_ids),
+                                       T(test_length),
+                                       T(test_time),
+                                       T(test_kind),
+                                       T(test_missing),
+                                       T(test_json),
+                                       T(test_truncated),
+                                       T(test_utf8),
+                                       T(test_size),
+                                       T(test_space_around),
+                                       T(test_members_any_order_last_wins),
+                                       T(test_unknown_members),
+                                       T(test_depth),
+                                       T(test_fields),
+                                       T(test_join_by_user_item),
+                                       T(test_open_refuses)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
