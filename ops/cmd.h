@@ -1,8 +1,9 @@
 /* cmd.h: the subcommands.
  *
- * One file each (ops/cmd_NAME.c) and one line each in the table of main.c.  argv[0] is the command's
- * name; flags are read by args_parse, which also prints the help.  Returns an exit code (ops/args.h).
- * Results go to stdout, one JSON object where a machine may read them; everything else to stderr. */
+ * One file each (ops/cmd_NAME.c) and one line each in the table of main.c.  argv[0] is the
+ * command's name; flags are read by args_parse, which also prints the help.  Returns an exit code
+ * (ops/args.h). Results go to stdout, one JSON object where a machine may read them; everything
+ * else to stderr. */
 #ifndef UNDINE_OPS_CMD_H
 #define UNDINE_OPS_CMD_H
 

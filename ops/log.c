@@ -11,7 +11,7 @@
 
 enum { LOG_KEYS = 256, LOG_SUBSYSTEM_MAX = 24, LOG_STATUS_MAX = 512 };
 
-static const char *const LOG_CONTEXTS[] = {"ingest",    "kafka", "store", "learner",
+static const char *const LOG_CONTEXTS[] = {"ingest",    "kafka", "store",  "learner",
                                            "publisher", "http",  "scorer", "demo"};
 enum { N_LOG_CONTEXTS = sizeof LOG_CONTEXTS / sizeof LOG_CONTEXTS[0] };
 
@@ -172,14 +172,16 @@ static void tell_held_back(struct log_key *k)
 {
     struct line l;
     line_begin(&l, LOG_LEVEL_WARN, k->subsystem);
-    struct log_field msg = log_msg("similar lines were held back"), n = log_int("held_back", k->held_back);
+    struct log_field msg = log_msg("similar lines were held back"),
+                     n = log_int("held_back", k->held_back);
     line_field(&l, &msg);
     line_field(&l, &n);
     emit(&l);
     k->held_back = 0;
 }
 
-/* May this line be written now?  *held_back = lines of its kind that were not, since the last one. */
+/* May this line be written now?  *held_back = lines of its kind that were not, since the last one.
+ */
 static bool key_allows(uint64_t hash, const char *subsystem, uint32_t *held_back)
 {
     struct log_key *k = &g_log.keys[hash % LOG_KEYS];
@@ -221,10 +223,10 @@ static bool level_wanted(enum log_level level, const char *subsystem)
 
 void log_line(enum log_level level, const char *subsystem, const struct log_field *fields)
 {
-    const char *message = fields[0].key != NULL && fields[0].type == LOG_TYPE_TEXT &&
-                                  fields[0].text != NULL
-                              ? fields[0].text
-                              : "";
+    const char *message =
+        fields[0].key != NULL && fields[0].type == LOG_TYPE_TEXT && fields[0].text != NULL
+            ? fields[0].text
+            : "";
     uint32_t held_back;
     (void)pthread_mutex_lock(&g_log.mutex);
     if (level_wanted(level, subsystem) &&
@@ -246,7 +248,8 @@ void log_line(enum log_level level, const char *subsystem, const struct log_fiel
 void log_text(void *payload, int level, const char *subsystem, const char *text)
 {
     (void)payload;
-    /* Syslog has more levels than we do: notice (5) is info, everything graver than an error is one. */
+    /* Syslog has more levels than we do: notice (5) is info, everything graver than an error is
+     * one. */
     enum log_level ours = level <= LOG_LEVEL_ERROR  ? LOG_LEVEL_ERROR
                           : level == LOG_LEVEL_WARN ? LOG_LEVEL_WARN
                           : level <= LOG_LEVEL_INFO ? LOG_LEVEL_INFO

@@ -5,8 +5,8 @@
  *   log_info("ingest", log_msg("caught up"), log_int("lag", lag));
  *
  * Only ops/ logs.  Lines that say the same (subsystem and message, digits aside) are limited to
- * LOG_BURST in LOG_PERIOD_MS; the next one that passes says how many were held back.  Debug lines are
- * written only for the contexts that log_debug_contexts switched on.  Any thread. */
+ * LOG_BURST in LOG_PERIOD_MS; the next one that passes says how many were held back.  Debug lines
+ * are written only for the contexts that log_debug_contexts switched on.  Any thread. */
 #ifndef UNDINE_OPS_LOG_H
 #define UNDINE_OPS_LOG_H
 
@@ -19,12 +19,7 @@
 enum { LOG_BURST = 10, LOG_PERIOD_MS = 10000, LOG_LINE_MAX = 4096 };
 
 /* Syslog's numbers, which librdkafka uses too. */
-enum log_level {
-    LOG_LEVEL_ERROR = 3,
-    LOG_LEVEL_WARN = 4,
-    LOG_LEVEL_INFO = 6,
-    LOG_LEVEL_DEBUG = 7
-};
+enum log_level { LOG_LEVEL_ERROR = 3, LOG_LEVEL_WARN = 4, LOG_LEVEL_INFO = 6, LOG_LEVEL_DEBUG = 7 };
 
 enum log_type { LOG_TYPE_TEXT, LOG_TYPE_INT, LOG_TYPE_REAL };
 struct log_field {
@@ -61,7 +56,8 @@ static inline struct log_field log_real(const char *key, double value)
 #define log_debug(subsystem, ...) log_line(LOG_LEVEL_DEBUG, subsystem, LOG_FIELDS(__VA_ARGS__))
 /* The first field is the message. */
 void log_line(enum log_level level, const char *subsystem, const struct log_field *fields);
-/* A text that is a message as a whole (daemon_log_fn, librdkafka's callback); payload is not used. */
+/* A text that is a message as a whole (daemon_log_fn, librdkafka's callback); payload is not used.
+ */
 void log_text(void *payload, int level, const char *subsystem, const char *text);
 
 /* Where lines go (stderr until then) and the most talkative level written (info until then). */

@@ -20,16 +20,18 @@ static const struct command COMMANDS[] = {
 
 static void print_help(FILE *out)
 {
-    (void)fprintf(out, "undine %s: online Deep Interest Network training behind event streams\n\n"
-                       "usage: undine COMMAND [OPTION...]\n\n",
+    (void)fprintf(out,
+                  "undine %s: online Deep Interest Network training behind event streams\n\n"
+                  "usage: undine COMMAND [OPTION...]\n\n",
                   program_version());
     for (const struct command *c = COMMANDS; c->name != NULL; c++) {
         (void)fprintf(out, "  %-12s %s\n", c->name, c->summary);
     }
-    (void)fprintf(out, "\n  undine help COMMAND   options of a command\n"
-                       "  undine --version\n\n"
-                       "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 data loss at the source,\n"
-                       "4 state does not fit the configuration, 5 stopped by a guard.\n");
+    (void)fprintf(
+        out, "\n  undine help COMMAND   options of a command\n"
+             "  undine --version\n\n"
+             "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 data loss at the source,\n"
+             "4 state does not fit the configuration, 5 stopped by a guard.\n");
 }
 
 static const struct command *find_command(const char *name)

@@ -1,4 +1,9 @@
 # What is run, and the rules of the tree.
+undine_test(test_log SOURCES unit/test_log.c LIBS undine_ops LABELS fast)
+undine_test(test_metrics_text SOURCES unit/test_metrics_text.c LIBS undine_ops LABELS fast)
+if(NOT UNDINE_TSAN)
+  undine_test(test_http SOURCES unit/test_http.c LIBS undine_ops LABELS fast)
+endif()
 undine_script_test(lint_layers lint/layers.py LABELS fast once)
 undine_script_test(lint_layers_test lint/layers_test.py LABELS fast once)
 undine_script_test(lint_scripts lint/scripts.sh LABELS fast once)

@@ -1,6 +1,6 @@
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
 
@@ -22,11 +22,11 @@ static const char *meant(const char *word)
 static void test_each_kind_of_edit(void **state)
 {
     (void)state;
-    assert_string_equal(meant("relay"), "replay");     /* one missing */
-    assert_string_equal(meant("runn"), "run");         /* one too many */
-    assert_string_equal(meant("scare"), "score");      /* one changed */
-    assert_string_equal(meant("nisepct"), "inspect");  /* two exchanges: distance 2 each way */
-    assert_string_equal(meant("import"), "import");    /* itself */
+    assert_string_equal(meant("relay"), "replay");    /* one missing */
+    assert_string_equal(meant("runn"), "run");        /* one too many */
+    assert_string_equal(meant("scare"), "score");     /* one changed */
+    assert_string_equal(meant("nisepct"), "inspect"); /* two exchanges: distance 2 each way */
+    assert_string_equal(meant("import"), "import");   /* itself */
 }
 
 static void test_far_words_mean_nothing(void **state)

@@ -1,0 +1,263 @@
+#include "ops/metrics.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+enum metric_value { METRIC_U64, METRIC_U32, METRIC_BOOL, METRIC_REAL, METRIC_MS };
+
+struct metric { /* one value of struct daemon_status */
+    const char *name, *type, *help;
+    enum metric_value value;
+    size_t offset;
+};
+
+#define COUNTER(name, field, help)                                                                 \
+    {                                                                                              \
+        "undine_" name "_total", "counter", help, METRIC_U64,                                      \
+            offsetof(struct daemon_status, field)                                                  \
+    }
+#define GAUGE(name, value, field, help)                                                            \
+    {                                                                                              \
+        "undine_" name, "gauge", help, value, offsetof(struct daemon_status, field)                \
+    }
+
+static const struct metric METRICS[] = {
+    /* How far behind. */
+    GAUGE("ready", METRIC_BOOL, ready, "1 once restored and running."),
+    GAUGE("lag_messages", METRIC_U64, ingest.lag_messages,
+          "Messages at the source that were not read yet."),
+    GAUGE("caught_up", METRIC_BOOL, ingest.caught_up,
+          "1 while every partition was at its end at the last poll."),
+    GAUGE("watermark_timestamp_seconds", METRIC_MS, ingest.watermark_ms,
+          "Event time up to which everything has been applied."),
+    GAUGE("event_timestamp_seconds", METRIC_MS, ingest.event_time_ms, "Newest event time seen."),
+    GAUGE("learned_timestamp_seconds", METRIC_MS, learner.event_time_ms,
+          "Event time of the newest learned example."),
+    GAUGE("backlog_examples", METRIC_U64, backlog, "Labelled examples that are not learned yet."),
+    GAUGE("partitions", METRIC_U32, ingest.partitions, "Partitions that this process owns."),
+    GAUGE("partitions_idle", METRIC_U32, ingest.partitions_idle,
+          "Owned partitions that are idle and do not hold the watermark back."),
+    GAUGE("uptime_seconds", METRIC_MS, uptime_ms, "Time since the daemon was started."),
+
+    /* Accounting: events = applied + waiting + late + duplicate + malformed + filtered. */
+    COUNTER("events", ingest.counters.events, "Messages read."),
+    COUNTER("events_applied", ingest.counters.applied, "Events applied in event time order."),
+    GAUGE("events_waiting", METRIC_U64, ingest.counters.waiting,
+          "Events that wait for the watermark."),
+    COUNTER("events_late", ingest.counters.late, "Events behind the watermark."),
+    COUNTER("events_duplicate", ingest.counters.duplicate, "Events with an id seen before."),
+    COUNTER("events_malformed", ingest.counters.malformed, "Messages that are no valid event."),
+    COUNTER("events_filtered", ingest.counters.filtered,
+            "Events that the configuration does not ask for."),
+    COUNTER("impressions", ingest.counters.impressions, "Impressions applied."),
+    COUNTER("clicks", ingest.counters.clicks, "Clicks applied."),
+    COUNTER("clicks_matched", ingest.counters.clicks_matched, "Clicks that made a positive."),
+    COUNTER("clicks_orphan", ingest.counters.clicks_orphan, "Clicks without a known impression."),
+    COUNTER("clicks_late", ingest.counters.clicks_late,
+            "Clicks after their impression's attribution window."),
+    COUNTER("behaviors", ingest.counters.behaviors, "Behaviour events applied."),
+    COUNTER("forgets", ingest.counters.forgets, "Users removed on request."),
+    COUNTER("examples_positive", ingest.counters.positives, "Positive examples emitted."),
+    COUNTER("examples_negative", ingest.counters.negatives, "Negative examples emitted."),
+    GAUGE("impressions_pending", METRIC_U64, ingest.counters.pending,
+          "Impressions in their attribution window."),
+    COUNTER("impressions_sampled_out", ingest.counters.sampled_out, "Negatives not kept."),
+    COUNTER("impressions_dropped", ingest.counters.dropped, "Impressions forgotten while pending."),
+    COUNTER("losses_accepted", ingest.counters.losses,
+            "Losses at the source that an operator accepted."),
+    COUNTER("values_dropped", ingest.decode.values_dropped,
+            "Ids beyond the values_max of their field."),
+    COUNTER("commits", ingest.commit, "Commits of the store."),
+    COUNTER("source_bytes", ingest.source.bytes, "Bytes read from the source."),
+    COUNTER("source_errors", ingest.source.errors, "Errors reported by the Kafka client."),
+    COUNTER("source_reconnects", ingest.source.reconnects, "Connections made again."),
+
+    /* How wrong: predictions made before the example was learned. */
+    COUNTER("examples_learned", learner.examples, "Examples learned."),
+    COUNTER("positives_learned", learner.positives, "Positive examples learned."),
+    COUNTER("batches", learner.batches, "Mini-batches learned."),
+    COUNTER("batches_skipped", learner.batches_skipped,
+            "Mini-batches with a non-finite loss or gradient."),
+    COUNTER("trained_seq", learner.trained_seq, "Number of the next example to learn."),
+    GAUGE("auc", METRIC_REAL, learner.auc, "Progressive AUC since start."),
+    GAUGE("gauc", METRIC_REAL, learner.gauc,
+          "Progressive AUC inside each user, weighted by impressions, newest window."),
+    GAUGE("logloss", METRIC_REAL, learner.logloss, "Progressive logloss since start."),
+    GAUGE("normalized_entropy", METRIC_REAL, learner.normalized_entropy,
+          "Progressive logloss over the entropy of the click rate, since start."),
+    GAUGE("calibration", METRIC_REAL, learner.calibration,
+          "Predicted over observed clicks since start."),
+    GAUGE("window_auc", METRIC_REAL, learner.window_auc, "Progressive AUC, newest window."),
+    GAUGE("window_logloss", METRIC_REAL, learner.window_logloss,
+          "Progressive logloss, newest window."),
+    GAUGE("window_calibration", METRIC_REAL, learner.window_calibration,
+          "Predicted over observed clicks, newest window."),
+
+    /* How fresh. */
+    GAUGE("version", METRIC_U64, version.number, "Number of the newest version, 0 = none."),
+    GAUGE("version_age_seconds", METRIC_MS, version_age_ms, "Time since it was written."),
+    GAUGE("version_bytes", METRIC_U64, version.bytes, "Its size."),
+    COUNTER("versions_published", versions_published, "Versions published by this process."),
+    COUNTER("versions_failed", versions_failed, "Versions that could not be written."),
+
+    /* How full. */
+    GAUGE("embedding_rows", METRIC_U64, learner.rows, "Rows of the embedding tables."),
+    GAUGE("embedding_bytes", METRIC_U64, learner.table_bytes, "Memory of the embedding tables."),
+    GAUGE("waiting_bytes", METRIC_U64, ingest.waiting_bytes, "Memory of the waiting events."),
+    GAUGE("pending_bytes", METRIC_U64, ingest.pending_bytes, "Memory of the pending impressions."),
+    GAUGE("users_cached", METRIC_U64, ingest.users.users, "Users whose sequences are in memory."),
+    GAUGE("users_cached_bytes", METRIC_U64, ingest.users.bytes, "Memory of those sequences."),
+    COUNTER("user_cache_misses", ingest.users.misses, "Users that had to be read from the store."),
+    COUNTER("user_collisions", ingest.users.collisions, "Users whose ids have equal hashes."),
+};
+
+static void put(struct writer *w, const char *text)
+{
+    writer_bytes(w, text, strlen(text));
+}
+
+static void put_header(struct writer *w, const char *name, const char *type, const char *help)
+{
+    put(w, "# HELP ");
+    put(w, name);
+    put(w, " ");
+    put(w, help);
+    put(w, "\n# TYPE ");
+    put(w, name);
+    put(w, " ");
+    put(w, type);
+    put(w, "\n");
+}
+
+/* NaN and infinities in Prometheus' spelling. */
+static void put_real(struct writer *w, double v)
+{
+    char text[40];
+    if (isnan(v)) {
+        put(w, "NaN");
+    } else if (isinf(v)) {
+        put(w, v > 0 ? "+Inf" : "-Inf");
+    } else {
+        (void)snprintf(text, sizeof text, "%.15g", v);
+        put(w, text);
+    }
+    put(w, "\n");
+}
+
+static void put_u64(struct writer *w, uint64_t v)
+{
+    char text[32];
+    (void)snprintf(text, sizeof text, "%" PRIu64 "\n", v);
+    put(w, text);
+}
+
+static void put_value(struct writer *w, const struct metric *m, const void *at)
+{
+    uint32_t u32;
+    uint64_t u64;
+    int64_t ms;
+    bool flag;
+    double number;
+    switch (m->value) {
+    case METRIC_U64:
+        memcpy(&u64, at, sizeof u64);
+        put_u64(w, u64);
+        return;
+    case METRIC_U32:
+        memcpy(&u32, at, sizeof u32);
+        put_u64(w, u32);
+        return;
+    case METRIC_BOOL:
+        memcpy(&flag, at, sizeof flag);
+        put_u64(w, flag ? 1 : 0);
+        return;
+    case METRIC_REAL:
+        memcpy(&number, at, sizeof number);
+        put_real(w, number);
+        return;
+    case METRIC_MS: /* negative: there is none yet */
+        memcpy(&ms, at, sizeof ms);
+        put_real(w, ms < 0 ? (double)NAN : (double)ms / 1000.0);
+        return;
+    }
+}
+
+/* A label's value: backslash, quote and newline escaped. */
+static void put_label(struct writer *w, const char *label, const char *value)
+{
+    put(w, label);
+    put(w, "=\"");
+    for (const char *p = value; *p != '\0'; p++) {
+        if (*p == '\n') {
+            put(w, "\\n");
+            continue;
+        }
+        if (*p == '"' || *p == '\\') {
+            put(w, "\\");
+        }
+        writer_bytes(w, p, 1);
+    }
+    put(w, "\"");
+}
+
+static void put_labelled(struct writer *w, const char *name, const char *label, const char *value,
+                         uint64_t v)
+{
+    put(w, name);
+    put(w, "{");
+    put_label(w, label, value);
+    put(w, "} ");
+    put_u64(w, v);
+}
+
+static void render_by_kind(struct writer *w, const char *name, const char *help,
+                           const uint64_t counts[EVENT_KINDS])
+{
+    static const char *const kinds[EVENT_KINDS] = {"impression", "click", "behavior", "forget"};
+    put_header(w, name, "counter", help);
+    for (int k = 0; k < EVENT_KINDS; k++) {
+        put_labelled(w, name, "kind", kinds[k], counts[k]);
+    }
+}
+
+static void render_malformed(struct writer *w, const struct ingest_counters *c)
+{
+    const char *name = "undine_malformed_by_reason_total";
+    put_header(w, name, "counter", "Messages that are no valid event, by reason.");
+    for (int r = DECODE_OK + 1; r < DECODE_REASON_COUNT; r++) {
+        put_labelled(w, name, "reason", decode_reason_name((enum decode_reason)r),
+                     c->malformed_by_reason[r]);
+    }
+}
+
+static void render_process(struct writer *w, const struct metrics_view *view)
+{
+    put_header(w, "undine_info", "gauge", "The program: always 1.");
+    put(w, "undine_info{");
+    put_label(w, "version", view->version);
+    put(w, ",");
+    put_label(w, "kernels", view->kernels);
+    put(w, "} 1\n");
+    put_header(w, "undine_rss_bytes", "gauge", "Resident memory of the process.");
+    put(w, "undine_rss_bytes ");
+    put_u64(w, view->rss_bytes);
+}
+
+void metrics_render(struct writer *out, const struct metrics_view *view)
+{
+    const struct ingest_counters *c = &view->status->ingest.counters;
+    for (size_t i = 0; i < sizeof METRICS / sizeof METRICS[0]; i++) {
+        const struct metric *m = &METRICS[i];
+        put_header(out, m->name, m->type, m->help);
+        put(out, m->name);
+        put(out, " ");
+        put_value(out, m, (const char *)view->status + m->offset);
+    }
+    render_by_kind(out, "undine_late_by_kind_total", "Events behind the watermark, by kind.",
+                   c->late_by_kind);
+    render_by_kind(out, "undine_duplicate_by_kind_total", "Events with a known id, by kind.",
+                   c->duplicate_by_kind);
+    render_malformed(out, c);
+    render_process(out, view);
+}
