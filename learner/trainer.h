@@ -3,49 +3,48 @@
  * Mini-batches are cut by the examples alone: a batch closes at batch_max examples, or before an
  * example whose emit time is max_delay_ms past that of its first.  The log's watermark only tells
  * when a batch that is not full can be closed now.  So the model is a function of the log and the
- * options.  One thread owns a trainer, except where marked "any thread". */
+ * options.  "Past" is emit time of the first + max_delay_ms or later.  An EXAMPLE_FORGET closes the
+ * open batch, then drops the user's rows: what the user did before it is gone, what comes after it
+ * is learned anew.  The entry holds the ids (hash_feature of the table) of the schema's user_id
+ * fields in counts and ids.
+ *
+ * A prediction is made before its example is learned: p = sigmoid(logit).  Dice by batch statistics
+ * normalises it with the features (never the labels) of its batch; Dice `running` does not.
+ * One thread owns a trainer, except where marked "any thread". */
 #ifndef UNDINE_LEARNER_TRAINER_H
 #define UNDINE_LEARNER_TRAINER_H
 
 #include "base/schema.h"
 #include "featurestore/example_log.h"
+#include "learner/mba.h"
 #include "learner/model/model.h"
+#include "learner/optimizer.h"
 #include "learner/snapshot.h"
-
-#include <stdatomic.h>
-
-enum optimizer_kind { OPTIMIZER_SGD, OPTIMIZER_ADAGRAD, OPTIMIZER_ADAM };
-enum mba_form { MBA_ONCE /* Eq. 6: alpha = max of I */, MBA_COUNT /* Eq. 5: count in the batch */ };
 
 struct trainer_options {
     struct model_options model;
-    uint32_t batch_max;       /* examples */
-    int64_t max_delay_ms;     /* event time */
-    struct {
-        enum optimizer_kind kind;
-        double rate;          /* embedding rows */
-        double dense_rate;    /* dense parameters */
-        double eps, beta1, beta2;
-        double accumulator;   /* Adagrad: initial value, 0.1 */
-    } optimizer;
-    double clip_norm;         /* global norm over merged rows and dense parameters; 0 = off */
-    struct {
-        double lambda;        /* 0 = off */
-        enum mba_form form;
-        bool decoupled;       /* false: added to the gradient before the optimizer */
-    } mba;                    /* n_j counts instances, mode `running` */
-    double row_scale;         /* standard deviation of a new row */
-    uint64_t metrics_window;  /* predictions kept for exact windowed AUC and GAUC */
-    uint64_t memory_max_bytes; /* of the embedding tables: beyond it the trainer stops (UNDINE_EFULL) */
+    uint32_t batch_max;   /* examples */
+    int64_t max_delay_ms; /* event time */
+    struct optimizer_options optimizer;
+    double clip_norm;        /* global norm over merged rows and dense parameters; 0 = off */
+    struct mba_options mba;  /* n_j counts instances, mode `running` */
+    double row_scale;        /* standard deviation of a new row */
+    uint64_t metrics_window; /* predictions kept for exact windowed AUC and GAUC */
+    uint64_t
+        memory_max_bytes; /* of the embedding tables: beyond it the trainer stops (UNDINE_EFULL) */
 };
 
 struct trainer_metrics {
     uint64_t examples, positives, batches, rows;
-    double auc, gauc, logloss, normalized_entropy, calibration; /* since start; gauc: newest window */
+    double auc, gauc, logloss, normalized_entropy,
+        calibration; /* since start; gauc: newest window */
     double window_auc, window_logloss, window_calibration;
     uint64_t gauc_users, gauc_users_one_class;
-    double seconds_training;      /* time spent in batches */
-    uint64_t batches_skipped;     /* non-finite loss or gradient */
+    double seconds_training;  /* time spent in batches */
+    uint64_t batches_skipped; /* non-finite loss or gradient; part of `batches` */
+    uint64_t rows_forgotten;  /* dropped for forgotten users */
+    double popularity_auc,
+        popularity_logloss; /* since start: the first candidate field's click rate */
     uint64_t table_bytes;
     uint64_t trained_seq;
     int64_t event_time_ms;
@@ -56,21 +55,30 @@ int trainer_open(struct trainer **out, const struct schema *schema,
                  const struct trainer_options *opt, struct undine_err *err);
 void trainer_close(struct trainer *t);
 
-/* Put a snapshot's state back (all of it: rows, slots, n_j, dense, metrics).  UNDINE_ESTATE where it is
- * of another schema or model. */
+/* Put a snapshot's state back (all of it: rows, slots, n_j, dense, metrics).  UNDINE_ESTATE where
+ * it is of another schema, model or optimizer, or holds nothing for a trainer.  Only on a trainer
+ * that has learned nothing yet; after a failure it is good for closing alone. */
 int trainer_restore(struct trainer *t, const struct snapshot *s, struct undine_err *err);
 /* Copy everything out at a batch boundary.  Caller owns *out (snapshot_free). */
 int trainer_snapshot(struct trainer *t, struct snapshot **out, struct undine_err *err);
 
-/* Train every batch that can be closed now, at most batches_max of them.  Returns how many, or < 0.
- * The log is read from the trainer's trained_seq on; at the end calls example_log_consumed. */
+/* Train every batch that can be closed now, at most batches_max of them.  Returns how many, or < 0:
+ * training cannot go on with this trainer (UNDINE_ENOMEM, UNDINE_EFULL, UNDINE_ECORRUPT,
+ * UNDINE_EIO).  The log is read from the trainer's trained_seq on; at the end calls
+ * example_log_consumed. */
 int trainer_step(struct trainer *t, struct example_log *log, uint32_t batches_max,
                  struct undine_err *err);
-uint64_t trainer_seq(const struct trainer *t);      /* next example to learn */
-int64_t trainer_next_close_ms(const struct trainer *t); /* watermark at which the open batch may close;
-                                                           INT64_MAX where none is open */
-/* A consistent copy taken after the last step.  Any thread. Windowed AUC and GAUC are computed here,
- * so it costs a sort of the window. */
+/* The halves of trainer_step, for a caller that holds blocks itself.  Learn the block's examples
+ * from the next one on, until its end or batches_max batches; the tail stays as open batch. */
+int trainer_learn(struct trainer *t, const struct example_block *block, uint32_t batches_max,
+                  struct undine_err *err);
+/* Train the open batch if no example can join it any more.  Returns 1 or 0, or < 0. */
+int trainer_learn_due(struct trainer *t, int64_t watermark_ms, struct undine_err *err);
+uint64_t trainer_seq(const struct trainer *t);          /* next example to learn */
+int64_t trainer_next_close_ms(const struct trainer *t); /* watermark at which the open batch may
+                                                           close; INT64_MAX where none is open */
+/* A consistent copy taken after the last step.  Any thread. Windowed AUC and GAUC are computed
+ * here, so it costs a sort of the window. */
 void trainer_metrics(struct trainer *t, struct trainer_metrics *out);
 
 #endif

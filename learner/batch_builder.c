@@ -1,0 +1,490 @@
+#include "learner/batch_builder.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { GATHER_RUN = 256 /* ids looked up, then placed, while their rows are in the cache */ };
+
+static int no_memory(struct undine_err *err)
+{
+    return undine_err_set(err, UNDINE_ENOMEM, "no memory for a batch");
+}
+
+/* Capacity of an array that grows by doubling to hold n. */
+static size_t capacity_for(size_t capacity, size_t n)
+{
+    size_t grown = capacity > 0 ? capacity : 64;
+    while (grown < n) {
+        grown *= 2;
+    }
+    return grown;
+}
+
+#define BATCH_GROW(type, name)                                                                     \
+    static bool grow_##name(type **array, size_t n)                                                \
+    {                                                                                              \
+        type *p = reallocarray(*array, n, sizeof *p);                                              \
+        *array = p != NULL ? p : *array;                                                           \
+        return p != NULL;                                                                          \
+    }
+BATCH_GROW(uint64_t, u64)
+BATCH_GROW(uint32_t, u32)
+BATCH_GROW(float, f32)
+#undef BATCH_GROW
+
+static void id_list_release(struct id_list *l)
+{
+    free(l->key);
+    free(l->row);
+    free(l->offset);
+    *l = (struct id_list){0};
+}
+
+static void id_list_clear(struct id_list *l)
+{
+    l->n_keys = l->n_bags = 0;
+}
+
+static int id_list_room(struct id_list *l, size_t n_keys, size_t n_bags, struct undine_err *err)
+{
+    if (n_keys > UINT32_MAX) {
+        return undine_err_set(err, UNDINE_EFULL, "a batch holds over %u ids of one field",
+                              UINT32_MAX);
+    }
+    if (n_bags + 1 > l->bags_capacity) {
+        size_t capacity = capacity_for(l->bags_capacity, n_bags + 1);
+        if (!grow_u32(&l->offset, capacity)) {
+            return no_memory(err);
+        }
+        l->bags_capacity = capacity;
+    }
+    if (n_keys > l->keys_capacity) {
+        size_t capacity = capacity_for(l->keys_capacity, n_keys);
+        if (!grow_u64(&l->key, capacity) || !grow_u32(&l->row, capacity)) {
+            return no_memory(err);
+        }
+        l->keys_capacity = capacity;
+    }
+    return UNDINE_OK;
+}
+
+/* Append a bag of n ids. */
+static int id_list_add(struct id_list *l, const uint64_t *ids, size_t n, struct undine_err *err)
+{
+    int rc = id_list_room(l, l->n_keys + n, l->n_bags + 1, err);
+    if (rc < 0) {
+        return rc;
+    }
+    l->offset[l->n_bags] = (uint32_t)l->n_keys;
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] == 0) {
+            return undine_err_set(err, UNDINE_ECORRUPT, "an example holds the id 0");
+        }
+        l->key[l->n_keys + i] = ids[i];
+    }
+    l->n_keys += n;
+    l->offset[++l->n_bags] = (uint32_t)l->n_keys;
+    return UNDINE_OK;
+}
+
+static void sequences_release(struct batch_builder_sequences *q)
+{
+    for (size_t i = 0; i < SCHEMA_STEP_FIELDS_MAX; i++) {
+        id_list_release(&q->step[i]);
+    }
+    free(q->step_offset);
+    free(q->of_example);
+    free(q->content);
+    free(q->slot);
+    free(q->of_block);
+}
+
+static void table_rows_release(struct batch_builder_table *t)
+{
+    free(t->row);
+    free(t->instances);
+    free(t->last);
+    free(t->weight);
+    free(t->grad);
+}
+
+void batch_builder_close(struct batch_builder *b)
+{
+    if (b == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < SCHEMA_FIELDS_MAX; i++) {
+        id_list_release(&b->field[i]);
+    }
+    for (size_t i = 0; i < SCHEMA_SEQUENCES_MAX; i++) {
+        sequences_release(&b->sequence[i]);
+    }
+    for (size_t i = 0; i < SCHEMA_TABLES_MAX; i++) {
+        table_rows_release(&b->table[i]);
+    }
+    free(b->label);
+    free(b->sample_rate);
+    free(b->shift);
+    free(b->user);
+    free(b->item);
+    free(b);
+}
+
+static bool sequences_open(struct batch_builder_sequences *q, uint32_t batch_max, uint32_t n_slots)
+{
+    q->step_offset = calloc((size_t)batch_max + 1, sizeof *q->step_offset);
+    q->of_example = calloc(batch_max, sizeof *q->of_example);
+    q->content = calloc(batch_max, sizeof *q->content);
+    q->slot = calloc(n_slots, sizeof *q->slot);
+    return q->step_offset != NULL && q->of_example != NULL && q->content != NULL && q->slot != NULL;
+}
+
+int batch_builder_open(struct batch_builder **out, const struct schema *schema, uint32_t batch_max,
+                       struct undine_err *err)
+{
+    UNDINE_ASSERT(batch_max >= 1 && batch_max <= (uint32_t)1 << 30);
+    struct batch_builder *b = calloc(1, sizeof *b);
+    if (b == NULL) {
+        return no_memory(err);
+    }
+    b->schema = schema;
+    b->batch_max = batch_max;
+    b->n_slots = 2;
+    while (b->n_slots < 2 * batch_max) {
+        b->n_slots *= 2;
+    }
+    b->label = calloc(batch_max, sizeof *b->label);
+    b->sample_rate = calloc(batch_max, sizeof *b->sample_rate);
+    b->shift = calloc(batch_max, sizeof *b->shift);
+    b->user = calloc(batch_max, sizeof *b->user);
+    b->item = calloc(batch_max, sizeof *b->item);
+    bool ok = b->label != NULL && b->sample_rate != NULL && b->shift != NULL && b->user != NULL &&
+              b->item != NULL;
+    for (uint32_t i = 0; ok && i < schema->n_sequences; i++) {
+        ok = sequences_open(&b->sequence[i], batch_max, b->n_slots);
+    }
+    if (!ok) {
+        batch_builder_close(b);
+        return no_memory(err);
+    }
+    batch_builder_clear(b);
+    *out = b;
+    return UNDINE_OK;
+}
+
+void batch_builder_clear(struct batch_builder *b)
+{
+    for (uint32_t f = 0; f < b->schema->n_fields; f++) {
+        id_list_clear(&b->field[f]);
+    }
+    for (uint32_t s = 0; s < b->schema->n_sequences; s++) {
+        struct batch_builder_sequences *q = &b->sequence[s];
+        for (uint32_t i = 0; i < b->schema->sequences[s].n_fields; i++) {
+            id_list_clear(&q->step[i]);
+        }
+        q->n = 0;
+        q->step_offset[0] = 0;
+        memset(q->slot, 0, b->n_slots * sizeof *q->slot);
+    }
+    b->n = 0;
+    b->block_seq = UINT64_MAX;
+}
+
+static int add_fields(struct batch_builder *b, const struct example *e, struct undine_err *err)
+{
+    const uint64_t *ids = e->ids;
+    uint64_t item = 0;
+    bool candidate = false;
+    for (uint32_t f = 0; f < b->schema->n_fields; f++) {
+        int rc = id_list_add(&b->field[f], ids, e->counts[f], err);
+        if (rc < 0) {
+            return undine_err_prefix(err, "field `%s`", b->schema->fields[f].name);
+        }
+        if (!candidate && b->schema->fields[f].group == SCHEMA_CANDIDATE) {
+            candidate = true;
+            item = e->counts[f] > 0 ? ids[0] : 0;
+        }
+        ids += e->counts[f];
+    }
+    b->item[b->n] = item;
+    return UNDINE_OK;
+}
+
+/* Append the steps of a sequence: words are {time, counts (one byte a field), ids} a step. */
+static int add_steps(struct batch_builder_sequences *q, uint32_t n_fields,
+                     const struct example_sequence *seq, struct undine_err *err)
+{
+    const uint64_t *at = seq->words, *end = seq->words + seq->n_words;
+    for (uint32_t step = 0; step < seq->n_steps; step++) {
+        uint8_t counts[8];
+        if (end - at < 2) {
+            return undine_err_set(err, UNDINE_ECORRUPT, "a sequence ends inside step %u", step);
+        }
+        memcpy(counts, &at[1], sizeof counts);
+        at += 2;
+        for (uint32_t i = 0; i < n_fields; i++) {
+            if (end - at < counts[i]) {
+                return undine_err_set(err, UNDINE_ECORRUPT, "a sequence ends inside step %u", step);
+            }
+            int rc = id_list_add(&q->step[i], at, counts[i], err);
+            if (rc < 0) {
+                return rc;
+            }
+            at += counts[i];
+        }
+    }
+    if (at != end) {
+        return undine_err_set(err, UNDINE_ECORRUPT, "a sequence has %td words behind its %u steps",
+                              end - at, seq->n_steps);
+    }
+    q->n++;
+    q->step_offset[q->n] = q->step_offset[q->n - 1] + seq->n_steps;
+    return UNDINE_OK;
+}
+
+/* The place in q->slot of this content, or the free one where it belongs. */
+static uint32_t *content_slot(const struct batch_builder *b, struct batch_builder_sequences *q,
+                              struct hash128 h)
+{
+    uint32_t mask = b->n_slots - 1;
+    for (uint32_t at = (uint32_t)h.low & mask;; at = (at + 1) & mask) {
+        uint32_t value = q->slot[at];
+        if (value == 0 ||
+            (q->content[value - 1].low == h.low && q->content[value - 1].high == h.high)) {
+            return &q->slot[at];
+        }
+    }
+}
+
+/* Number of a block's sequence among the batch's, kept once. */
+static int take_sequence(struct batch_builder *b, uint32_t s, const struct example_sequence *seq,
+                         uint32_t *out, struct undine_err *err)
+{
+    struct batch_builder_sequences *q = &b->sequence[s];
+    struct hash128 h = hash128_bytes(seq->words, (size_t)seq->n_words * sizeof seq->words[0]);
+    uint32_t *slot = content_slot(b, q, h);
+    if (*slot == 0) {
+        q->content[q->n] = h;
+        int rc = add_steps(q, b->schema->sequences[s].n_fields, seq, err);
+        if (rc < 0) {
+            return rc;
+        }
+        *slot = q->n;
+    }
+    *out = *slot;
+    return UNDINE_OK;
+}
+
+static int add_sequence(struct batch_builder *b, const struct example_block *block,
+                        const struct example *e, uint32_t s, struct undine_err *err)
+{
+    struct batch_builder_sequences *q = &b->sequence[s];
+    uint32_t k = e->sequence[s];
+    if (k >= block->n_sequences) {
+        return undine_err_set(err, UNDINE_ECORRUPT, "an example names sequence %u of %u", k,
+                              block->n_sequences);
+    }
+    if (q->of_block[k] == 0) {
+        int rc = take_sequence(b, s, &block->sequences[k], &q->of_block[k], err);
+        if (rc < 0) {
+            return undine_err_prefix(err, "sequence `%s`", b->schema->sequences[s].name);
+        }
+    }
+    q->of_example[b->n] = q->of_block[k] - 1;
+    return UNDINE_OK;
+}
+
+/* Another block, or the first one of this batch: its sequences have no numbers yet. */
+static int enter_block(struct batch_builder *b, const struct example_block *block,
+                       struct undine_err *err)
+{
+    for (uint32_t s = 0; s < b->schema->n_sequences; s++) {
+        struct batch_builder_sequences *q = &b->sequence[s];
+        if (block->n_sequences > q->of_block_capacity) {
+            size_t capacity = capacity_for(q->of_block_capacity, block->n_sequences);
+            if (!grow_u32(&q->of_block, capacity)) {
+                return no_memory(err);
+            }
+            q->of_block_capacity = capacity;
+        }
+        if (block->n_sequences > 0) {
+            memset(q->of_block, 0, block->n_sequences * sizeof *q->of_block);
+        }
+    }
+    b->block_seq = block->first_seq;
+    return UNDINE_OK;
+}
+
+int batch_builder_add(struct batch_builder *b, const struct example_block *block, uint32_t i,
+                      struct undine_err *err)
+{
+    UNDINE_ASSERT(b->n < b->batch_max && i < block->n_examples);
+    const struct example *e = &block->examples[i];
+    if (!(e->sample_rate > 0.0f && e->sample_rate <= 1.0f)) {
+        return undine_err_set(err, UNDINE_ECORRUPT, "an example's sample rate is %g",
+                              (double)e->sample_rate);
+    }
+    int rc = b->block_seq != block->first_seq ? enter_block(b, block, err) : UNDINE_OK;
+    if (rc == UNDINE_OK) {
+        rc = add_fields(b, e, err);
+    }
+    for (uint32_t s = 0; rc == UNDINE_OK && s < b->schema->n_sequences; s++) {
+        rc = add_sequence(b, block, e, s, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    b->label[b->n] = e->kind == EXAMPLE_POSITIVE ? 1.0f : 0.0f;
+    b->sample_rate[b->n] = e->sample_rate;
+    b->shift[b->n] = e->sample_rate < 1.0f ? -logf(e->sample_rate) : 0.0f;
+    b->user[b->n] = e->user;
+    b->first_emit_ms = b->n == 0 ? e->emit_ms : b->first_emit_ms;
+    b->last_emit_ms = e->emit_ms;
+    b->n++;
+    return UNDINE_OK;
+}
+
+static int rows_room(struct batch_builder_table *t, size_t n, uint32_t dim, struct undine_err *err)
+{
+    if (n <= t->rows_capacity) {
+        return UNDINE_OK;
+    }
+    size_t capacity = capacity_for(t->rows_capacity, n);
+    if (!grow_u32(&t->row, capacity) || !grow_f32(&t->instances, capacity) ||
+        !grow_u32(&t->last, capacity) || !grow_f32(&t->weight, capacity * dim) ||
+        !grow_f32(&t->grad, capacity * dim)) {
+        return no_memory(err);
+    }
+    t->rows_capacity = capacity;
+    return UNDINE_OK;
+}
+
+/* Index of a table's row in this batch; its weights are copied when it is met first. */
+static inline uint32_t place(struct batch_builder_table *t, const struct table *table, uint32_t row)
+{
+    struct table_row *r = table_row(table, row);
+    uint32_t local = r->local;
+    if (local < t->n_rows && t->row[local] == row) {
+        return local;
+    }
+    uint32_t dim = table->opt.dim;
+    local = t->n_rows++;
+    r->local = local;
+    t->row[local] = row;
+    t->instances[local] = 0.0f;
+    t->last[local] = 0;
+    memcpy(t->weight + (size_t)local * dim, r->value, dim * sizeof(float));
+    return local;
+}
+
+static int gather_list(struct batch_builder_table *t, struct table *table, struct id_list *l,
+                       struct undine_err *err)
+{
+    for (size_t at = 0; at < l->n_keys; at += GATHER_RUN) {
+        size_t n = l->n_keys - at < GATHER_RUN ? l->n_keys - at : GATHER_RUN;
+        int rc = rows_room(t, t->n_rows + n, table->opt.dim, err);
+        if (rc == UNDINE_OK) {
+            rc = table_need(table, l->key + at, l->row + at, n, err);
+        }
+        if (rc < 0) {
+            return rc;
+        }
+        for (size_t i = at; i < at + n; i++) {
+            l->row[i] = place(t, table, l->row[i]);
+        }
+    }
+    return UNDINE_OK;
+}
+
+/* Count an example once for every distinct row among n. */
+static void count_rows(struct batch_builder_table *t, const uint32_t *rows, size_t n,
+                       uint32_t example)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t row = rows[i];
+        if (t->last[row] != example + 1) {
+            t->last[row] = example + 1;
+            t->instances[row] += 1.0f;
+        }
+    }
+}
+
+static void count_instances(struct batch_builder *b)
+{
+    const struct schema *schema = b->schema;
+    for (uint32_t e = 0; e < b->n; e++) {
+        for (uint32_t f = 0; f < schema->n_fields; f++) {
+            const struct id_list *l = &b->field[f];
+            count_rows(&b->table[schema->fields[f].table], l->row + l->offset[e],
+                       l->offset[e + 1] - l->offset[e], e);
+        }
+        for (uint32_t s = 0; s < schema->n_sequences; s++) {
+            const struct batch_builder_sequences *q = &b->sequence[s];
+            uint32_t k = q->of_example[e], first = q->step_offset[k], end = q->step_offset[k + 1];
+            for (uint32_t i = 0; i < schema->sequences[s].n_fields && end > first; i++) {
+                const struct id_list *l = &q->step[i];
+                uint32_t table = schema->fields[schema->sequences[s].field[i]].table;
+                count_rows(&b->table[table], l->row + l->offset[first],
+                           l->offset[end] - l->offset[first], e);
+            }
+        }
+    }
+}
+
+/* Bags of a list; one without bags has its offset 0 all the same. */
+static struct batch_bags bags_of(const struct id_list *l)
+{
+    static const uint32_t none[1] = {0};
+    return (struct batch_bags){.offset = l->n_bags > 0 ? l->offset : none, .row = l->row};
+}
+
+static void fill_batch(struct batch_builder *b)
+{
+    struct batch *batch = &b->batch;
+    batch->n = b->n;
+    for (uint32_t k = 0; k < b->schema->n_tables; k++) {
+        struct batch_builder_table *t = &b->table[k];
+        batch->table[k] =
+            (struct batch_table){.n_rows = t->n_rows, .weight = t->weight, .grad = t->grad};
+        if (t->n_rows > 0) {
+            memset(t->grad, 0, (size_t)t->n_rows * b->schema->tables[k].dim * sizeof(float));
+        }
+    }
+    for (uint32_t f = 0; f < b->schema->n_fields; f++) {
+        batch->field[f] = bags_of(&b->field[f]);
+    }
+    for (uint32_t s = 0; s < b->schema->n_sequences; s++) {
+        struct batch_builder_sequences *q = &b->sequence[s];
+        batch->sequence[s] = (struct batch_sequences){
+            .n = q->n, .step_offset = q->step_offset, .of_example = q->of_example};
+        for (uint32_t i = 0; i < b->schema->sequences[s].n_fields; i++) {
+            batch->sequence[s].step[i] = bags_of(&q->step[i]);
+        }
+    }
+}
+
+int batch_builder_gather(struct batch_builder *b, struct table *tables, struct undine_err *err)
+{
+    const struct schema *schema = b->schema;
+    int rc = UNDINE_OK;
+    for (uint32_t k = 0; k < schema->n_tables; k++) {
+        b->table[k].n_rows = 0;
+    }
+    for (uint32_t f = 0; rc == UNDINE_OK && f < schema->n_fields; f++) {
+        uint32_t k = schema->fields[f].table;
+        rc = gather_list(&b->table[k], &tables[k], &b->field[f], err);
+    }
+    for (uint32_t s = 0; s < schema->n_sequences; s++) {
+        for (uint32_t i = 0; rc == UNDINE_OK && i < schema->sequences[s].n_fields; i++) {
+            uint32_t k = schema->fields[schema->sequences[s].field[i]].table;
+            rc = gather_list(&b->table[k], &tables[k], &b->sequence[s].step[i], err);
+        }
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    count_instances(b);
+    fill_batch(b);
+    return UNDINE_OK;
+}

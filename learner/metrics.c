@@ -1,0 +1,212 @@
+#include "learner/metrics.h"
+
+#include "learner/model/model.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define LOGIT_MAX 16.0
+
+int metrics_init(struct metrics *m, uint64_t window_max, struct undine_err *err)
+{
+    *m = (struct metrics){.window_max = window_max};
+    m->bucket = calloc(METRICS_BUCKETS, sizeof *m->bucket);
+    if (window_max > 0) {
+        m->window = calloc(window_max, sizeof *m->window);
+    }
+    if (m->bucket == NULL || (window_max > 0 && m->window == NULL)) {
+        metrics_release(m);
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory for a metrics window of %llu",
+                              (unsigned long long)window_max);
+    }
+    return UNDINE_OK;
+}
+
+void metrics_release(struct metrics *m)
+{
+    if (m == NULL) {
+        return;
+    }
+    free(m->bucket);
+    free(m->window);
+    *m = (struct metrics){0};
+}
+
+static uint32_t bucket_of(float logit)
+{
+    double at = ((double)logit + LOGIT_MAX) * ((double)METRICS_BUCKETS / (2.0 * LOGIT_MAX));
+    if (!(at > 0.0)) {
+        return 0;
+    }
+    return at < (double)METRICS_BUCKETS ? (uint32_t)at : METRICS_BUCKETS - 1;
+}
+
+static double probability(double logit)
+{
+    if (logit >= 0.0) {
+        return 1.0 / (1.0 + exp(-logit));
+    }
+    double e = exp(logit);
+    return e / (1.0 + e);
+}
+
+static void sums_add(struct metrics_sums *s, const struct metrics_row *r)
+{
+    double label = r->weight < 0.0f ? 1.0 : 0.0;
+    double weight = label > 0.0 ? 1.0 : (double)r->weight;
+    s->weight += weight;
+    s->loss += weight * model_logloss((double)r->logit, label);
+    s->p += weight * probability((double)r->logit);
+    s->label += label;
+}
+
+void metrics_window_add(struct metrics *m, const struct metrics_row *r)
+{
+    if (m->window_max == 0) {
+        return;
+    }
+    m->window[m->window_at] = *r;
+    m->window_at = m->window_at + 1 < m->window_max ? m->window_at + 1 : 0;
+    m->window_n += m->window_n < m->window_max;
+}
+
+void metrics_add(struct metrics *m, uint64_t user, float logit, int label, float sample_rate)
+{
+    UNDINE_ASSERT(isfinite(logit) && sample_rate > 0.0f);
+    struct metrics_row row = {
+        .user = user, .logit = logit, .weight = label != 0 ? -1.0f : 1.0f / sample_rate};
+    m->examples++;
+    m->positives += label != 0;
+    m->bucket[bucket_of(logit)][label != 0]++;
+    sums_add(&m->sums, &row);
+    metrics_window_add(m, &row);
+}
+
+size_t metrics_window(const struct metrics *m, struct metrics_row *out)
+{
+    uint64_t at = m->window_n < m->window_max ? 0 : m->window_at;
+    for (uint64_t i = 0; i < m->window_n; i++) {
+        out[i] = m->window[at];
+        at = at + 1 < m->window_max ? at + 1 : 0;
+    }
+    return m->window_n;
+}
+
+double metrics_auc(const struct metrics *m)
+{
+    double below = 0.0, won = 0.0;
+    for (size_t b = 0; b < METRICS_BUCKETS; b++) {
+        double negatives = (double)m->bucket[b][0], positives = (double)m->bucket[b][1];
+        won += positives * (below + 0.5 * negatives);
+        below += negatives;
+    }
+    uint64_t negatives = m->examples - m->positives;
+    if (m->positives == 0 || negatives == 0) {
+        return NAN;
+    }
+    return won / ((double)m->positives * (double)negatives);
+}
+
+double metrics_logloss(const struct metrics_sums *s)
+{
+    return s->weight > 0.0 ? s->loss / s->weight : NAN;
+}
+
+double metrics_normalized_entropy(const struct metrics_sums *s)
+{
+    double rate = s->label / s->weight;
+    if (!(rate > 0.0 && rate < 1.0)) {
+        return NAN;
+    }
+    double entropy = -rate * log(rate) - (1.0 - rate) * log1p(-rate);
+    return metrics_logloss(s) / entropy;
+}
+
+double metrics_calibration(const struct metrics_sums *s)
+{
+    return s->label > 0.0 ? s->p / s->label : NAN;
+}
+
+struct metrics_sums metrics_rows_sums(const struct metrics_row *rows, size_t n)
+{
+    struct metrics_sums s = {0};
+    for (size_t i = 0; i < n; i++) {
+        sums_add(&s, &rows[i]);
+    }
+    return s;
+}
+
+static int by_logit(const void *a, const void *b)
+{
+    const struct metrics_row *x = a, *y = b;
+    return (x->logit > y->logit) - (x->logit < y->logit);
+}
+
+static int by_user_logit(const void *a, const void *b)
+{
+    const struct metrics_row *x = a, *y = b;
+    if (x->user != y->user) {
+        return x->user < y->user ? -1 : 1;
+    }
+    return by_logit(a, b);
+}
+
+/* AUC of rows that ascend by logit; NaN where one class is missing. */
+static double sorted_auc(const struct metrics_row *rows, size_t n)
+{
+    double below = 0.0, won = 0.0, positives_all = 0.0;
+    for (size_t i = 0; i < n;) {
+        double negatives = 0.0, positives = 0.0;
+        size_t first = i;
+        for (; i < n && rows[i].logit == rows[first].logit; i++) {
+            negatives += rows[i].weight < 0.0f ? 0.0 : 1.0;
+            positives += rows[i].weight < 0.0f ? 1.0 : 0.0;
+        }
+        won += positives * (below + 0.5 * negatives);
+        below += negatives;
+        positives_all += positives;
+    }
+    return below > 0.0 && positives_all > 0.0 ? won / (below * positives_all) : NAN;
+}
+
+double metrics_rows_auc(struct metrics_row *rows, size_t n)
+{
+    if (n == 0) {
+        return NAN;
+    }
+    qsort(rows, n, sizeof *rows, by_logit);
+    return sorted_auc(rows, n);
+}
+
+struct metrics_gauc metrics_rows_gauc(struct metrics_row *rows, size_t n)
+{
+    struct metrics_gauc out = {.gauc = NAN};
+    if (n == 0) {
+        return out;
+    }
+    qsort(rows, n, sizeof *rows, by_user_logit);
+    double sum = 0.0, impressions = 0.0;
+    for (size_t i = 0; i < n;) {
+        size_t first = i;
+        while (i < n && rows[i].user == rows[first].user) {
+            i++;
+        }
+        double auc = sorted_auc(rows + first, i - first);
+        if (isnan(auc)) {
+            out.users_one_class++;
+            continue;
+        }
+        out.users++;
+        sum += (double)(i - first) * auc;
+        impressions += (double)(i - first);
+    }
+    if (impressions > 0.0) {
+        out.gauc = sum / impressions;
+    }
+    return out;
+}
+
+double metrics_rela_impr(double auc, double base_auc)
+{
+    return ((auc - 0.5) / (base_auc - 0.5) - 1.0) * 100.0;
+}

@@ -1,0 +1,75 @@
+/* metrics.h: how good the predictions were, each made before its example was learned.
+ *
+ *   AUC      P(score of a positive > score of a negative) + 1/2 P(equal), by average ranks
+ *   GAUC     sum of n_u AUC_u over sum of n_u, over users with both classes (DIN, Eq. 10: n_u
+ *            impressions of user u); users of one class are counted apart, not averaged in
+ *   logloss  mean of -y ln p - (1 - y) ln(1 - p)
+ *   NE       logloss over the entropy of the mean label: 1 = no better than the average rate
+ *   calibration  sum of p over sum of y
+ *
+ * A negative that stands for 1/r of its kind (sampled at rate r) weighs 1/r in logloss, NE and
+ * calibration; AUC and GAUC do not depend on the share of negatives and count rows.
+ *
+ * Since the start: AUC by a histogram of the logit, 2^17 buckets over -16..16, equal buckets
+ * counted as ties, so the error is half the share of pairs that fall in one bucket (tests: < 1e-4).
+ * Over the newest window: exact, from a ring of predictions.  What cannot be computed (one class
+ * only, no examples) is NaN.  No locks: the owner sees to them. */
+#ifndef UNDINE_LEARNER_METRICS_H
+#define UNDINE_LEARNER_METRICS_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { METRICS_BUCKETS = 1 << 17 };
+
+struct metrics_row {
+    uint64_t user;
+    float logit;
+    float weight; /* 1/r for a negative, -1 for a positive */
+};
+
+/* Sums over predictions, in the order in which they came. */
+struct metrics_sums {
+    double weight, loss, p, label;
+};
+
+struct metrics {
+    uint64_t examples, positives;
+    struct metrics_sums sums;
+    uint64_t (*bucket)[2]; /* (METRICS_BUCKETS) rows of label 0 and 1 */
+    struct metrics_row *window;
+    uint64_t window_max, window_n, window_at; /* window_at: where the next one goes */
+};
+
+int metrics_init(struct metrics *m, uint64_t window_max, struct undine_err *err);
+void metrics_release(struct metrics *m); /* NULL-safe */
+
+/* One prediction.  sample_rate in (0, 1]; logit finite. */
+void metrics_add(struct metrics *m, uint64_t user, float logit, int label, float sample_rate);
+/* The newest rows, oldest first, into out (room for window_max); returns how many. */
+size_t metrics_window(const struct metrics *m, struct metrics_row *out);
+/* Put a row into the window alone (to restore one, oldest first). */
+void metrics_window_add(struct metrics *m, const struct metrics_row *row);
+
+double metrics_auc(const struct metrics *m); /* since the start */
+
+double metrics_logloss(const struct metrics_sums *s);
+double metrics_normalized_entropy(const struct metrics_sums *s);
+double metrics_calibration(const struct metrics_sums *s);
+
+/* Of rows in any order. */
+struct metrics_sums metrics_rows_sums(const struct metrics_row *rows, size_t n);
+/* Exact; reorders rows. */
+double metrics_rows_auc(struct metrics_row *rows, size_t n);
+struct metrics_gauc {
+    double gauc;
+    uint64_t users, users_one_class;
+};
+struct metrics_gauc metrics_rows_gauc(struct metrics_row *rows, size_t n);
+
+/* Improvement over a base model in percent of what it gains on chance (DIN, Eq. 11). */
+double metrics_rela_impr(double auc, double base_auc);
+
+#endif

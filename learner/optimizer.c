@@ -1,0 +1,128 @@
+#include "learner/optimizer.h"
+
+#include <math.h>
+
+static int bad(struct undine_err *err, const char *key, double value, const char *expected)
+{
+    return undine_err_set(err, UNDINE_ECONFIG, "optimizer.%s is %g, expected %s", key, value,
+                          expected);
+}
+
+int optimizer_check(const struct optimizer_options *opt, struct undine_err *err)
+{
+    if (!(opt->rate > 0.0 && opt->rate <= 1e6)) {
+        return bad(err, "rate", opt->rate, "a number above 0");
+    }
+    if (!(opt->dense_rate >= 0.0 && opt->dense_rate <= 1e6)) {
+        return bad(err, "dense_rate", opt->dense_rate, "a number of at least 0");
+    }
+    if (!(opt->eps >= 0.0 && opt->eps <= 1.0)) {
+        return bad(err, "eps", opt->eps, "0..1");
+    }
+    if (opt->kind == OPTIMIZER_ADAGRAD && !(opt->accumulator >= 0.0 && opt->accumulator <= 1e6)) {
+        return bad(err, "accumulator", opt->accumulator, "a number of at least 0");
+    }
+    if (opt->kind == OPTIMIZER_ADAGRAD && opt->accumulator <= 0.0 && opt->eps <= 0.0) {
+        return bad(err, "accumulator", opt->accumulator, "a number above 0 where eps is 0");
+    }
+    if (opt->kind == OPTIMIZER_ADAM && !(opt->beta1 >= 0.0 && opt->beta1 < 1.0)) {
+        return bad(err, "beta1", opt->beta1, "0 to below 1");
+    }
+    if (opt->kind == OPTIMIZER_ADAM && !(opt->beta2 >= 0.0 && opt->beta2 < 1.0)) {
+        return bad(err, "beta2", opt->beta2, "0 to below 1");
+    }
+    if (opt->kind == OPTIMIZER_ADAM && opt->eps <= 0.0) {
+        return bad(err, "eps", opt->eps, "a number above 0");
+    }
+    return UNDINE_OK;
+}
+
+uint32_t optimizer_slots(enum optimizer_kind kind)
+{
+    switch (kind) {
+    case OPTIMIZER_ADAGRAD:
+        return 1;
+    case OPTIMIZER_ADAM:
+        return 2;
+    case OPTIMIZER_SGD:
+    default:
+        return 0;
+    }
+}
+
+float optimizer_slot_initial(const struct optimizer_options *opt)
+{
+    return opt->kind == OPTIMIZER_ADAGRAD ? (float)opt->accumulator : 0.0f;
+}
+
+struct optimizer_step optimizer_step(const struct optimizer_options *opt, double rate, uint64_t t)
+{
+    struct optimizer_step s = {
+        .kind = opt->kind,
+        .rate = (float)rate,
+        .eps = (float)opt->eps,
+        .beta1 = (float)opt->beta1,
+        .beta2 = (float)opt->beta2,
+        .take1 = (float)(1.0 - opt->beta1),
+        .take2 = (float)(1.0 - opt->beta2),
+        .correct_m = 1.0f,
+        .correct_v = 1.0f,
+    };
+    if (opt->kind == OPTIMIZER_ADAM) {
+        UNDINE_ASSERT(t >= 1);
+        s.correct_m = (float)(1.0 / (1.0 - pow(opt->beta1, (double)t)));
+        s.correct_v = (float)(1.0 / sqrt(1.0 - pow(opt->beta2, (double)t)));
+    }
+    return s;
+}
+
+static void apply_sgd(const struct optimizer_step *s, float *restrict w, const float *restrict g,
+                      size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        w[i] -= s->rate * g[i];
+    }
+}
+
+static void apply_adagrad(const struct optimizer_step *s, float *restrict w, float *restrict a,
+                          const float *restrict g, size_t n)
+{
+    const float rate = s->rate, eps = s->eps;
+    for (size_t i = 0; i < n; i++) {
+        a[i] += g[i] * g[i];
+        w[i] -= rate * g[i] / (__builtin_sqrtf(a[i]) + eps);
+    }
+}
+
+static void apply_adam(const struct optimizer_step *s, float *restrict w, float *restrict m,
+                       float *restrict v, const float *restrict g, size_t n)
+{
+    const float b1 = s->beta1, b2 = s->beta2, t1 = s->take1, t2 = s->take2, eps = s->eps;
+    const float rate = s->rate * s->correct_m, correct_v = s->correct_v;
+    for (size_t i = 0; i < n; i++) {
+        m[i] = b1 * m[i] + t1 * g[i];
+        v[i] = b2 * v[i] + t2 * g[i] * g[i];
+        w[i] -= rate * m[i] / (__builtin_sqrtf(v[i]) * correct_v + eps);
+    }
+}
+
+void optimizer_apply(const struct optimizer_step *s, float *restrict w, float *restrict slot,
+                     const float *restrict g, size_t n, float shrink)
+{
+    if (shrink > 0.0f) {
+        for (size_t i = 0; i < n; i++) {
+            w[i] -= shrink * w[i];
+        }
+    }
+    switch (s->kind) {
+    case OPTIMIZER_SGD:
+        apply_sgd(s, w, g, n);
+        break;
+    case OPTIMIZER_ADAGRAD:
+        apply_adagrad(s, w, slot, g, n);
+        break;
+    case OPTIMIZER_ADAM:
+        apply_adam(s, w, slot, slot + n, g, n);
+        break;
+    }
+}

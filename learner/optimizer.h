@@ -1,0 +1,53 @@
+/* optimizer.h: one step of SGD, Adagrad or Adam on n numbers: an embedding row or the dense block.
+ *
+ * The gradient of a row is merged first (an id that occurs often in a batch has one gradient),
+ * since Adagrad and Adam are not additive.  With g the gradient, per coordinate: SGD      w -= rate
+ * g Adagrad  a += g^2,  w -= rate g / (sqrt(a) + eps);  a starts at `accumulator` Adam     m = b1 m
+ * + (1 - b1) g,  v = b2 v + (1 - b2) g^2, w -= rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+ *
+ * Adam is lazy: a row that a batch does not touch keeps weights, m and v as they are.  t is the
+ * number of batches trained, the same for every row (not the row's own touches), so a row first met
+ * late starts without correction: its first step is rate (1 - b1) / sqrt(1 - b2), 3.2 x rate at the
+ * usual 0.9 and 0.999, which suits an id that has to catch up.  Any thread; no state of its own. */
+#ifndef UNDINE_LEARNER_OPTIMIZER_H
+#define UNDINE_LEARNER_OPTIMIZER_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum optimizer_kind { OPTIMIZER_SGD, OPTIMIZER_ADAGRAD, OPTIMIZER_ADAM };
+
+struct optimizer_options {
+    enum optimizer_kind kind;
+    double rate;       /* embedding rows */
+    double dense_rate; /* dense parameters */
+    double eps, beta1, beta2;
+    double accumulator; /* Adagrad: initial value, 0.1 */
+};
+
+/* The numbers of one batch's step. */
+struct optimizer_step {
+    enum optimizer_kind kind;
+    float rate, eps, beta1, beta2;
+    float take1, take2; /* 1 - beta, rounded once: float(1 - 0.999) is not 1 - float(0.999) */
+    float correct_m, correct_v; /* Adam: 1 / (1 - b1^t), 1 / sqrt(1 - b2^t) */
+};
+
+/* UNDINE_ECONFIG with the value at fault. */
+int optimizer_check(const struct optimizer_options *opt, struct undine_err *err);
+
+/* Numbers of state per weight: 0, 1 (a) or 2 (m, v), each kind in n numbers one after the other. */
+uint32_t optimizer_slots(enum optimizer_kind kind);
+float optimizer_slot_initial(const struct optimizer_options *opt);
+
+/* t >= 1: this batch's number among the trained ones. */
+struct optimizer_step optimizer_step(const struct optimizer_options *opt, double rate, uint64_t t);
+
+/* w (n), slot (optimizer_slots * n), g (n).  `shrink` of w is taken off with it: decoupled weight
+ * decay by the weights before the step; 0 = none. */
+void optimizer_apply(const struct optimizer_step *s, float *restrict w, float *restrict slot,
+                     const float *restrict g, size_t n, float shrink);
+
+#endif

@@ -1,0 +1,323 @@
+#include "learner/trainer.h"
+
+#include "learner/trainer_state.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { BATCH_MAX = 1 << 20, POPULARITY_ROWS_MAX = 1 << 20 };
+
+static int check_options(const struct trainer_options *opt, struct undine_err *err)
+{
+    if (opt->batch_max < 1 || opt->batch_max > BATCH_MAX) {
+        return undine_err_set(err, UNDINE_ECONFIG, "batch_max is %u, expected 1..%d",
+                              opt->batch_max, BATCH_MAX);
+    }
+    if (opt->max_delay_ms < 0) {
+        return undine_err_set(err, UNDINE_ECONFIG, "max_delay_ms is %lld, expected at least 0",
+                              (long long)opt->max_delay_ms);
+    }
+    if (!(opt->clip_norm >= 0.0) || !(opt->row_scale >= 0.0)) {
+        return undine_err_set(err, UNDINE_ECONFIG,
+                              "clip_norm is %g and row_scale %g, expected at least 0",
+                              opt->clip_norm, opt->row_scale);
+    }
+    if (opt->metrics_window > (uint64_t)1 << 32) {
+        return undine_err_set(err, UNDINE_ECONFIG, "metrics_window is %llu, expected at most 2^32",
+                              (unsigned long long)opt->metrics_window);
+    }
+    int rc = optimizer_check(&opt->optimizer, err);
+    return rc < 0 ? rc : mba_check(&opt->mba, opt->optimizer.rate, err);
+}
+
+static int open_tables(struct trainer *t, struct undine_err *err)
+{
+    t->budget.max_bytes = t->opt.memory_max_bytes;
+    for (uint32_t k = 0; k < t->schema.n_tables; k++) {
+        uint32_t dim = t->schema.tables[k].dim;
+        struct table_options opt = {
+            .dim = dim,
+            .n_slots = dim * optimizer_slots(t->opt.optimizer.kind),
+            .slot_initial = optimizer_slot_initial(&t->opt.optimizer),
+            .init = {.seed = t->opt.model.seed, .scale = (float)t->opt.row_scale},
+        };
+        int rc = table_init(&t->table[k], &opt, &t->budget, err);
+        if (rc < 0) {
+            return undine_err_prefix(err, "table `%s`", t->schema.tables[k].name);
+        }
+    }
+    return UNDINE_OK;
+}
+
+static int open_arrays(struct trainer *t, struct undine_err *err)
+{
+    size_t n = model_n_values(t->model);
+    size_t slots = n * optimizer_slots(t->opt.optimizer.kind);
+    t->dense_slot = calloc(slots + 1, sizeof *t->dense_slot);
+    t->statistics = calloc(n + 1, sizeof *t->statistics);
+    t->logit = calloc(t->opt.batch_max, sizeof *t->logit);
+    t->dlogit = calloc(t->opt.batch_max, sizeof *t->dlogit);
+    t->window_copy = calloc(t->opt.metrics_window + 1, sizeof *t->window_copy);
+    if (t->dense_slot == NULL || t->statistics == NULL || t->logit == NULL || t->dlogit == NULL ||
+        t->window_copy == NULL) {
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory for a trainer");
+    }
+    for (size_t i = 0; i < slots; i++) {
+        t->dense_slot[i] = optimizer_slot_initial(&t->opt.optimizer);
+    }
+    return UNDINE_OK;
+}
+
+static int open_parts(struct trainer *t, struct undine_err *err)
+{
+    int rc = open_tables(t, err);
+    if (rc == UNDINE_OK) {
+        rc = model_open(&t->model, &t->schema, &t->opt.model, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = model_scratch_open(&t->scratch, t->model, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = open_arrays(t, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = batch_builder_open(&t->builder, &t->schema, t->opt.batch_max, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = metrics_init(&t->metrics, t->opt.metrics_window, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = metrics_init(&t->popularity_metrics, 0, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = popularity_open(&t->popularity, POPULARITY_ROWS_MAX, err);
+    }
+    return rc;
+}
+
+int trainer_open(struct trainer **out, const struct schema *schema,
+                 const struct trainer_options *opt, struct undine_err *err)
+{
+    int rc = check_options(opt, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct trainer *t = calloc(1, sizeof *t);
+    if (t == NULL) {
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory for a trainer");
+    }
+    t->schema = *schema;
+    t->opt = *opt;
+    t->event_time_ms = t->published_event_time_ms = INT64_MIN;
+    example_block_init(&t->block);
+    (void)pthread_mutex_init(&t->lock, NULL);
+    (void)pthread_mutex_init(&t->query_lock, NULL);
+    rc = open_parts(t, err);
+    if (rc < 0) {
+        trainer_close(t);
+        return rc;
+    }
+    trainer_publish_progress(t);
+    *out = t;
+    return UNDINE_OK;
+}
+
+void trainer_close(struct trainer *t)
+{
+    if (t == NULL) {
+        return;
+    }
+    for (uint32_t k = 0; k < t->schema.n_tables; k++) {
+        table_release(&t->table[k]);
+    }
+    model_scratch_close(t->scratch);
+    model_close(t->model);
+    batch_builder_close(t->builder);
+    example_block_release(&t->block);
+    metrics_release(&t->metrics);
+    metrics_release(&t->popularity_metrics);
+    popularity_release(&t->popularity);
+    free(t->dense_slot);
+    free(t->statistics);
+    free(t->logit);
+    free(t->dlogit);
+    free(t->window_copy);
+    (void)pthread_mutex_destroy(&t->lock);
+    (void)pthread_mutex_destroy(&t->query_lock);
+    free(t);
+}
+
+uint64_t trainer_seq(const struct trainer *t)
+{
+    return t->trained_seq;
+}
+
+int64_t trainer_next_close_ms(const struct trainer *t)
+{
+    int64_t close_ms;
+    if (t->builder->n == 0 ||
+        __builtin_add_overflow(t->builder->first_emit_ms, t->opt.max_delay_ms, &close_ms)) {
+        return INT64_MAX;
+    }
+    return close_ms;
+}
+
+/* Drop the rows of a user's own id: the entry carries the ids of the schema's user_id fields. */
+static int forget(struct trainer *t, const struct example *e, struct undine_err *err)
+{
+    const uint64_t *ids = e->ids;
+    uint64_t rows = 0;
+    for (uint32_t f = 0; f < t->schema.n_fields; f++) {
+        const struct schema_field *field = &t->schema.fields[f];
+        for (uint32_t i = 0; field->user_id && i < e->counts[f]; i++) {
+            int rc = table_erase(&t->table[field->table], ids[i], err);
+            if (rc < 0) {
+                return rc;
+            }
+            rows += (uint64_t)rc;
+        }
+        ids += e->counts[f];
+    }
+    (void)pthread_mutex_lock(&t->lock);
+    t->counters.rows_forgotten += rows;
+    (void)pthread_mutex_unlock(&t->lock);
+    t->next_seq++;
+    t->trained_seq = t->next_seq;
+    t->event_time_ms = e->emit_ms;
+    trainer_publish_progress(t);
+    return UNDINE_OK;
+}
+
+/* Must the open batch close before this example joins? */
+static bool closes_before(const struct trainer *t, const struct example *e)
+{
+    if (t->builder->n == 0) {
+        return false;
+    }
+    return e->kind == EXAMPLE_FORGET || e->emit_ms >= trainer_next_close_ms(t);
+}
+
+/* Take one example of the block in.  1 = a batch was trained, 0 = none, < 0 = error. */
+static int take(struct trainer *t, const struct example_block *block, uint32_t i,
+                struct undine_err *err)
+{
+    const struct example *e = &block->examples[i];
+    int rc;
+    if (closes_before(t, e)) {
+        rc = trainer_train_batch(t, err);
+        return rc < 0 ? rc : 1;
+    }
+    if (e->kind == EXAMPLE_FORGET) {
+        return forget(t, e, err);
+    }
+    rc = batch_builder_add(t->builder, block, i, err);
+    if (rc < 0) {
+        return undine_err_prefix(err, "example %llu", (unsigned long long)t->next_seq);
+    }
+    t->next_seq++;
+    if (t->builder->n < t->opt.batch_max) {
+        return 0;
+    }
+    rc = trainer_train_batch(t, err);
+    return rc < 0 ? rc : 1;
+}
+
+static bool inside(const struct example_block *block, uint64_t seq)
+{
+    return seq >= block->first_seq && seq - block->first_seq < block->n_examples;
+}
+
+int trainer_learn(struct trainer *t, const struct example_block *block, uint32_t batches_max,
+                  struct undine_err *err)
+{
+    uint32_t done = 0;
+    while (done < batches_max && inside(block, t->next_seq)) {
+        int rc = take(t, block, (uint32_t)(t->next_seq - block->first_seq), err);
+        if (rc < 0) {
+            return rc;
+        }
+        done += (uint32_t)rc;
+    }
+    return (int)done;
+}
+
+int trainer_learn_due(struct trainer *t, int64_t watermark_ms, struct undine_err *err)
+{
+    if (t->builder->n == 0 || watermark_ms < trainer_next_close_ms(t)) {
+        return 0;
+    }
+    int rc = trainer_train_batch(t, err);
+    return rc < 0 ? rc : 1;
+}
+
+int trainer_step(struct trainer *t, struct example_log *log, uint32_t batches_max,
+                 struct undine_err *err)
+{
+    uint32_t done = 0;
+    while (done < batches_max) {
+        /* The watermark is read before the log: whatever lies below it is then seen by the read. */
+        int64_t watermark_ms = example_log_watermark(log);
+        int rc = 1;
+        if (!inside(&t->block, t->next_seq)) {
+            rc = example_log_read(log, t->next_seq, &t->block, err);
+        }
+        if (rc > 0) {
+            UNDINE_ASSERT(inside(&t->block, t->next_seq));
+            rc = trainer_learn(t, &t->block, batches_max - done, err);
+        } else if (rc == 0) {
+            t->block.n_examples = 0;
+            rc = trainer_learn_due(t, watermark_ms, err);
+            if (rc == 0) {
+                break;
+            }
+        }
+        if (rc < 0) {
+            return rc;
+        }
+        done += (uint32_t)rc;
+    }
+    example_log_consumed(log, t->trained_seq);
+    return (int)done;
+}
+
+static void copy_totals(struct trainer *t, struct trainer_metrics *out)
+{
+    const struct metrics *m = &t->metrics;
+    *out = (struct trainer_metrics){
+        .examples = t->counters.examples,
+        .positives = t->counters.positives,
+        .batches = t->counters.batches,
+        .batches_skipped = t->counters.batches_skipped,
+        .rows = t->rows,
+        .rows_forgotten = t->counters.rows_forgotten,
+        .auc = metrics_auc(m),
+        .logloss = metrics_logloss(&m->sums),
+        .normalized_entropy = metrics_normalized_entropy(&m->sums),
+        .calibration = metrics_calibration(&m->sums),
+        .popularity_auc = metrics_auc(&t->popularity_metrics),
+        .popularity_logloss = metrics_logloss(&t->popularity_metrics.sums),
+        .seconds_training = (double)t->training_ns * 1e-9,
+        .table_bytes = t->table_bytes,
+        .trained_seq = t->published_seq,
+        .event_time_ms = t->published_event_time_ms,
+    };
+}
+
+void trainer_metrics(struct trainer *t, struct trainer_metrics *out)
+{
+    (void)pthread_mutex_lock(&t->query_lock);
+    (void)pthread_mutex_lock(&t->lock);
+    copy_totals(t, out);
+    size_t n = metrics_window(&t->metrics, t->window_copy);
+    (void)pthread_mutex_unlock(&t->lock);
+
+    struct metrics_sums sums = metrics_rows_sums(t->window_copy, n);
+    struct metrics_gauc gauc = metrics_rows_gauc(t->window_copy, n);
+    out->gauc = gauc.gauc;
+    out->gauc_users = gauc.users;
+    out->gauc_users_one_class = gauc.users_one_class;
+    out->window_auc = metrics_rows_auc(t->window_copy, n);
+    out->window_logloss = metrics_logloss(&sums);
+    out->window_calibration = metrics_calibration(&sums);
+    (void)pthread_mutex_unlock(&t->query_lock);
+}

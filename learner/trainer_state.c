@@ -1,0 +1,524 @@
+/* trainer_state.c: a trainer's whole state out into a snapshot, and back.
+ *
+ * A trainer that is restored goes on bit for bit as the one that was copied.  Names (part of the
+ * version format):
+ *   dense  <parameter>            as model_params lists them: weights and Dice's moving statistics
+ *   train  optimizer.<parameter>  (slots, size) f32: state of a trained parameter, kind by kind
+ *          trainer.counters       (6) u64: examples, positives, batches, skipped, steps, forgotten
+ *          metrics.totals, popularity.totals  (2) u64: examples, positives
+ *          metrics.sums, popularity.sums      (4) f64: weight, loss, p, label
+ *          metrics.bucket, popularity.bucket  (n, 3) u64: logit buckets that are not empty: number,
+ *                                 negatives, positives
+ *          metrics.window.user, .logit, .weight  (n) u64, f32, f32: newest predictions, oldest
+ * first popularity.counts      (2) f64: shows, clicks popularity.key, .shows, .clicks       (n)
+ * u64, f32, f32, ascending by key Arrays without elements are left out.  Rows of the tables are in
+ * snapshot_table; the open batch is not part of the state: its examples lie at trained_seq and are
+ * read again. */
+#include "learner/trainer_state.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_COUNTERS = 6, METRICS_JSON_MAX = 2048, ROWS_RUN = 1024 };
+_Static_assert(sizeof(struct trainer_counters) == N_COUNTERS * sizeof(uint64_t),
+               "trainer_counters is saved as an array");
+_Static_assert(sizeof(struct metrics_sums) == 4 * sizeof(double),
+               "metrics_sums is saved as an array");
+
+static int no_memory(struct undine_err *err)
+{
+    return undine_err_set(err, UNDINE_ENOMEM, "no memory for a snapshot");
+}
+
+/* "optimizer.<parameter>", "metrics.<what>" */
+struct array_name {
+    char text[sizeof((struct snapshot_array *)0)->name];
+};
+
+static struct array_name name_of(const char *prefix, const char *rest)
+{
+    struct array_name name;
+    (void)snprintf(name.text, sizeof name.text, "%s.%s", prefix, rest);
+    return name;
+}
+
+static bool put(struct snapshot *s, const char *prefix, const char *rest, enum snapshot_type type,
+                uint64_t rows, uint64_t cols, const void *data, size_t bytes)
+{
+    if (rows == 0) {
+        return true;
+    }
+    void *to = snapshot_train(s, name_of(prefix, rest).text, type, rows, cols);
+    if (to != NULL) {
+        memcpy(to, data, bytes);
+    }
+    return to != NULL;
+}
+
+/* ---- out ---- */
+
+static bool copy_table(const struct table *t, const char *name, struct snapshot *s,
+                       struct snapshot_table *out)
+{
+    uint32_t dim = t->opt.dim, n_slots = t->opt.n_slots;
+    uint64_t n = t->n_rows, i = 0;
+    *out = (struct snapshot_table){.dim = dim, .n_slots = n_slots, .n_rows = n};
+    (void)snprintf(out->name, sizeof out->name, "%s", name);
+    out->key = arena_calloc(&s->memory, n, sizeof *out->key);
+    out->weight = arena_calloc(&s->memory, n, dim * sizeof *out->weight);
+    out->slot = n_slots > 0 ? arena_calloc(&s->memory, n, n_slots * sizeof *out->slot) : NULL;
+    out->count = arena_calloc(&s->memory, n, sizeof *out->count);
+    out->seen_day = arena_calloc(&s->memory, n, sizeof *out->seen_day);
+    if (out->key == NULL || out->weight == NULL || (n_slots > 0 && out->slot == NULL) ||
+        out->count == NULL || out->seen_day == NULL) {
+        return false;
+    }
+    for (uint32_t row = 0; row < t->n_used; row++) {
+        const struct table_row *r = table_row(t, row);
+        if (r->key == 0) {
+            continue;
+        }
+        out->key[i] = r->key;
+        out->count[i] = r->count;
+        out->seen_day[i] = r->seen_day;
+        memcpy(out->weight + i * dim, r->value, dim * sizeof(float));
+        if (n_slots > 0) {
+            memcpy(out->slot + i * n_slots, r->value + dim, n_slots * sizeof(float));
+        }
+        i++;
+    }
+    UNDINE_ASSERT(i == n);
+    return true;
+}
+
+static bool copy_dense(const struct trainer *t, struct snapshot *s)
+{
+    size_t n, slots = optimizer_slots(t->opt.optimizer.kind);
+    const struct model_param *p = model_params(t->model, &n);
+    for (size_t i = 0; i < n; i++) {
+        size_t size = (size_t)p[i].rows * p[i].cols;
+        float *to = snapshot_dense(s, p[i].name, SNAPSHOT_F32, p[i].rows, p[i].cols);
+        if (to == NULL) {
+            return false;
+        }
+        memcpy(to, model_values(t->model) + p[i].offset, size * sizeof *to);
+        if (p[i].trained && slots > 0 &&
+            !put(s, "optimizer", p[i].name, SNAPSHOT_F32, slots, size,
+                 t->dense_slot + slots * p[i].offset, slots * size * sizeof(float))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool copy_buckets(const struct metrics *m, const char *prefix, struct snapshot *s)
+{
+    uint64_t n = 0;
+    for (uint64_t b = 0; b < METRICS_BUCKETS; b++) {
+        n += (m->bucket[b][0] | m->bucket[b][1]) != 0;
+    }
+    if (n == 0) {
+        return true;
+    }
+    uint64_t *to = snapshot_train(s, name_of(prefix, "bucket").text, SNAPSHOT_U64, n, 3);
+    if (to == NULL) {
+        return false;
+    }
+    for (uint64_t b = 0; b < METRICS_BUCKETS; b++) {
+        if ((m->bucket[b][0] | m->bucket[b][1]) != 0) {
+            to[0] = b;
+            to[1] = m->bucket[b][0];
+            to[2] = m->bucket[b][1];
+            to += 3;
+        }
+    }
+    return true;
+}
+
+static bool copy_metrics(const struct metrics *m, const char *prefix, struct snapshot *s)
+{
+    uint64_t totals[2] = {m->examples, m->positives};
+    return put(s, prefix, "totals", SNAPSHOT_U64, 2, 0, totals, sizeof totals) &&
+           put(s, prefix, "sums", SNAPSHOT_F64, 4, 0, &m->sums, sizeof m->sums) &&
+           copy_buckets(m, prefix, s);
+}
+
+static bool copy_window(const struct metrics *m, struct snapshot *s)
+{
+    uint64_t n = m->window_n;
+    if (n == 0) {
+        return true;
+    }
+    uint64_t *user = snapshot_train(s, "metrics.window.user", SNAPSHOT_U64, n, 0);
+    float *logit = snapshot_train(s, "metrics.window.logit", SNAPSHOT_F32, n, 0);
+    float *weight = snapshot_train(s, "metrics.window.weight", SNAPSHOT_F32, n, 0);
+    if (user == NULL || logit == NULL || weight == NULL) {
+        return false;
+    }
+    uint64_t at = n < m->window_max ? 0 : m->window_at;
+    for (uint64_t i = 0; i < n; i++) {
+        user[i] = m->window[at].user;
+        logit[i] = m->window[at].logit;
+        weight[i] = m->window[at].weight;
+        at = at + 1 < m->window_max ? at + 1 : 0;
+    }
+    return true;
+}
+
+static int by_key(const void *a, const void *b)
+{
+    const struct popularity_row *x = a, *y = b;
+    return (x->key > y->key) - (x->key < y->key);
+}
+
+static bool copy_popularity(const struct popularity *p, struct snapshot *s)
+{
+    double counts[2] = {p->shows, p->clicks};
+    uint64_t n = p->n_rows, at = 0;
+    if (!put(s, "popularity", "counts", SNAPSHOT_F64, 2, 0, counts, sizeof counts)) {
+        return false;
+    }
+    if (n == 0) {
+        return true;
+    }
+    uint64_t *key = snapshot_train(s, "popularity.key", SNAPSHOT_U64, n, 0);
+    float *shows = snapshot_train(s, "popularity.shows", SNAPSHOT_F32, n, 0);
+    float *clicks = snapshot_train(s, "popularity.clicks", SNAPSHOT_F32, n, 0);
+    struct popularity_row *sorted = calloc(n, sizeof *sorted);
+    bool ok = key != NULL && shows != NULL && clicks != NULL && sorted != NULL;
+    for (uint64_t i = 0; ok && i < p->capacity; i++) {
+        if (p->row[i].key != 0) {
+            sorted[at++] = p->row[i];
+        }
+    }
+    if (ok) {
+        qsort(sorted, n, sizeof *sorted, by_key);
+    }
+    for (uint64_t i = 0; ok && i < n; i++) {
+        key[i] = sorted[i].key;
+        shows[i] = sorted[i].shows;
+        clicks[i] = sorted[i].clicks;
+    }
+    free(sorted);
+    return ok;
+}
+
+/* A number as JSON has it: what could not be computed is null. */
+struct json_number {
+    char text[40];
+};
+
+static struct json_number number(double x)
+{
+    struct json_number out;
+    (void)snprintf(out.text, sizeof out.text, isfinite(x) ? "%.9g" : "null", x);
+    return out;
+}
+
+static char *metrics_json(struct trainer *t, struct arena *memory)
+{
+    struct trainer_metrics m;
+    trainer_metrics(t, &m);
+    char text[METRICS_JSON_MAX];
+    int len = snprintf(
+        text, sizeof text,
+        "{\"examples\":%" PRIu64 ",\"positives\":%" PRIu64 ",\"batches\":%" PRIu64
+        ",\"batches_skipped\":%" PRIu64 ",\"auc\":%s,\"gauc\":%s,\"gauc_users\":%" PRIu64
+        ",\"gauc_users_one_class\":%" PRIu64 ",\"logloss\":%s,\"normalized_entropy\":%s"
+        ",\"calibration\":%s,\"window_auc\":%s,\"window_logloss\":%s,\"window_calibration\":%s"
+        ",\"popularity_auc\":%s,\"popularity_logloss\":%s}",
+        m.examples, m.positives, m.batches, m.batches_skipped, number(m.auc).text,
+        number(m.gauc).text, m.gauc_users, m.gauc_users_one_class, number(m.logloss).text,
+        number(m.normalized_entropy).text, number(m.calibration).text, number(m.window_auc).text,
+        number(m.window_logloss).text, number(m.window_calibration).text,
+        number(m.popularity_auc).text, number(m.popularity_logloss).text);
+    UNDINE_ASSERT(len > 0 && len < METRICS_JSON_MAX);
+    return arena_strndup(memory, text, (size_t)len);
+}
+
+static bool copy_all(struct trainer *t, struct snapshot *s)
+{
+    s->n_tables = t->schema.n_tables;
+    for (uint32_t k = 0; k < t->schema.n_tables; k++) {
+        s->row_init[k] = t->table[k].opt.init;
+        if (!copy_table(&t->table[k], t->schema.tables[k].name, s, &s->table[k])) {
+            return false;
+        }
+    }
+    s->metrics_json = metrics_json(t, &s->memory);
+    return s->metrics_json != NULL && copy_dense(t, s) &&
+           put(s, "trainer", "counters", SNAPSHOT_U64, N_COUNTERS, 0, &t->counters,
+               sizeof t->counters) &&
+           copy_metrics(&t->metrics, "metrics", s) && copy_window(&t->metrics, s) &&
+           copy_metrics(&t->popularity_metrics, "popularity", s) &&
+           copy_popularity(&t->popularity, s);
+}
+
+int trainer_snapshot(struct trainer *t, struct snapshot **out, struct undine_err *err)
+{
+    struct snapshot *s = snapshot_new();
+    if (s == NULL) {
+        return no_memory(err);
+    }
+    s->schema = t->schema;
+    s->model = t->opt.model;
+    s->trained_seq = t->trained_seq;
+    s->event_time_ms = t->event_time_ms;
+    s->examples = t->counters.examples;
+    s->positives = t->counters.positives;
+    s->batches = t->counters.batches;
+    if (!copy_all(t, s)) {
+        snapshot_free(s);
+        return no_memory(err);
+    }
+    /* A whole version names every row there is, so what was erased before it needs no mention. */
+    for (uint32_t k = 0; k < t->schema.n_tables; k++) {
+        table_tombstones_clear(&t->table[k]);
+    }
+    *out = s;
+    return UNDINE_OK;
+}
+
+/* ---- back ---- */
+
+static int unfit(struct undine_err *err, const char *what)
+{
+    return undine_err_set(err, UNDINE_ESTATE, "%s", what);
+}
+
+static int check_fit(const struct trainer *t, const struct snapshot *s, struct undine_err *err)
+{
+    if (s->n_tables != t->schema.n_tables ||
+        schema_model_digest(&s->schema) != schema_model_digest(&t->schema)) {
+        return unfit(err, "the version's schema is not the configured one");
+    }
+    if (s->n_train == 0) {
+        return unfit(err, "the version holds nothing for a trainer");
+    }
+    char *theirs = model_options_to_json(&s->model), *ours = model_options_to_json(&t->opt.model);
+    int rc = UNDINE_OK;
+    if (theirs == NULL || ours == NULL) {
+        rc = no_memory(err);
+    } else if (strcmp(theirs, ours) != 0) {
+        rc = undine_err_set(err, UNDINE_ESTATE, "the version's model is %s, the configured one %s",
+                            theirs, ours);
+    }
+    free(theirs);
+    free(ours);
+    return rc;
+}
+
+/* The named array of n elements into `to`; UNDINE_ESTATE where it is missing or has another shape.
+ */
+static int get(const struct snapshot_array *arrays, uint32_t n_arrays, const char *name,
+               enum snapshot_type type, uint64_t n, void *to, size_t bytes, struct undine_err *err)
+{
+    const struct snapshot_array *a = snapshot_find(arrays, n_arrays, name);
+    if (a == NULL || a->type != type || a->rows * (a->cols > 0 ? a->cols : 1) != n) {
+        return undine_err_set(err, UNDINE_ESTATE,
+                              "the version has no array `%s` of %" PRIu64 " numbers", name, n);
+    }
+    memcpy(to, a->data, bytes);
+    return UNDINE_OK;
+}
+
+static int get_train(const struct snapshot *s, const char *prefix, const char *rest,
+                     enum snapshot_type type, uint64_t n, void *to, size_t bytes,
+                     struct undine_err *err)
+{
+    return get(s->train, s->n_train, name_of(prefix, rest).text, type, n, to, bytes, err);
+}
+
+static int restore_rows(struct table *t, const struct snapshot_table *from, uint64_t at, size_t n,
+                        struct undine_err *err)
+{
+    uint32_t rows[ROWS_RUN];
+    for (size_t i = 0; i < n; i++) {
+        if (from->key[at + i] == 0) {
+            return undine_err_set(err, UNDINE_ECORRUPT, "a row has the id 0");
+        }
+    }
+    int rc = table_need(t, from->key + at, rows, n, err);
+    if (rc < 0) {
+        return rc;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct table_row *r = table_row(t, rows[i]);
+        r->count = from->count[at + i];
+        r->seen_day = from->seen_day[at + i];
+        memcpy(r->value, from->weight + (at + i) * from->dim, from->dim * sizeof(float));
+        if (from->n_slots > 0) {
+            memcpy(r->value + from->dim, from->slot + (at + i) * from->n_slots,
+                   from->n_slots * sizeof(float));
+        }
+    }
+    return UNDINE_OK;
+}
+
+static int restore_table(struct table *t, const struct snapshot_table *from, struct undine_err *err)
+{
+    if (from->dim != t->opt.dim || from->n_slots != t->opt.n_slots) {
+        return undine_err_set(err, UNDINE_ESTATE,
+                              "table `%s` has rows of %u weights and %u optimizer numbers, the "
+                              "configuration asks for %u and %u",
+                              from->name, from->dim, from->n_slots, t->opt.dim, t->opt.n_slots);
+    }
+    int rc = table_reserve(t, from->n_rows, err);
+    for (uint64_t at = 0; rc == UNDINE_OK && at < from->n_rows; at += ROWS_RUN) {
+        uint64_t left = from->n_rows - at;
+        rc = restore_rows(t, from, at, left < ROWS_RUN ? (size_t)left : ROWS_RUN, err);
+    }
+    if (rc == UNDINE_OK && t->n_rows != from->n_rows) {
+        rc = undine_err_set(err, UNDINE_ECORRUPT, "table `%s` holds an id twice", from->name);
+    }
+    return rc;
+}
+
+static int restore_dense(struct trainer *t, const struct snapshot *s, struct undine_err *err)
+{
+    size_t n, slots = optimizer_slots(t->opt.optimizer.kind);
+    const struct model_param *p = model_params(t->model, &n);
+    for (size_t i = 0; i < n; i++) {
+        size_t size = (size_t)p[i].rows * p[i].cols;
+        int rc = get(s->dense, s->n_dense, p[i].name, SNAPSHOT_F32, size,
+                     model_values(t->model) + p[i].offset, size * sizeof(float), err);
+        if (rc == UNDINE_OK && p[i].trained && slots > 0) {
+            rc = get_train(s, "optimizer", p[i].name, SNAPSHOT_F32, slots * size,
+                           t->dense_slot + slots * p[i].offset, slots * size * sizeof(float), err);
+        }
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return UNDINE_OK;
+}
+
+static int restore_metrics(struct metrics *m, const char *prefix, const struct snapshot *s,
+                           struct undine_err *err)
+{
+    uint64_t totals[2];
+    int rc = get_train(s, prefix, "totals", SNAPSHOT_U64, 2, totals, sizeof totals, err);
+    if (rc == UNDINE_OK) {
+        rc = get_train(s, prefix, "sums", SNAPSHOT_F64, 4, &m->sums, sizeof m->sums, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    m->examples = totals[0];
+    m->positives = totals[1];
+    const struct snapshot_array *a =
+        snapshot_find(s->train, s->n_train, name_of(prefix, "bucket").text);
+    if (a == NULL) {
+        return UNDINE_OK;
+    }
+    if (a->type != SNAPSHOT_U64 || a->cols != 3) {
+        return undine_err_set(err, UNDINE_ECORRUPT, "array `%s` is not (n, 3) u64", a->name);
+    }
+    const uint64_t *from = a->data;
+    for (uint64_t i = 0; i < a->rows; i++, from += 3) {
+        if (from[0] >= METRICS_BUCKETS) {
+            return undine_err_set(err, UNDINE_ECORRUPT, "array `%s` names bucket %" PRIu64, a->name,
+                                  from[0]);
+        }
+        m->bucket[from[0]][0] = from[1];
+        m->bucket[from[0]][1] = from[2];
+    }
+    return UNDINE_OK;
+}
+
+/* Three arrays of one length, which may be missing together. */
+struct columns {
+    const uint64_t *key;
+    const float *a, *b;
+    uint64_t n;
+};
+
+static int find_columns(struct columns *out, const struct snapshot *s, const char *key,
+                        const char *a, const char *b, struct undine_err *err)
+{
+    const struct snapshot_array *k = snapshot_find(s->train, s->n_train, key);
+    const struct snapshot_array *x = snapshot_find(s->train, s->n_train, a);
+    const struct snapshot_array *y = snapshot_find(s->train, s->n_train, b);
+    *out = (struct columns){0};
+    if (k == NULL && x == NULL && y == NULL) {
+        return UNDINE_OK;
+    }
+    if (k == NULL || x == NULL || y == NULL || x->rows != k->rows || y->rows != k->rows ||
+        k->type != SNAPSHOT_U64 || x->type != SNAPSHOT_F32 || y->type != SNAPSHOT_F32) {
+        return undine_err_set(err, UNDINE_ECORRUPT, "arrays `%s`, `%s` and `%s` do not match", key,
+                              a, b);
+    }
+    *out = (struct columns){.key = k->data, .a = x->data, .b = y->data, .n = k->rows};
+    return UNDINE_OK;
+}
+
+static int restore_window(struct metrics *m, const struct snapshot *s, struct undine_err *err)
+{
+    struct columns c;
+    int rc = find_columns(&c, s, "metrics.window.user", "metrics.window.logit",
+                          "metrics.window.weight", err);
+    for (uint64_t i = 0; rc == UNDINE_OK && i < c.n; i++) {
+        struct metrics_row row = {.user = c.key[i], .logit = c.a[i], .weight = c.b[i]};
+        metrics_window_add(m, &row);
+    }
+    return rc;
+}
+
+static int restore_popularity(struct popularity *p, const struct snapshot *s,
+                              struct undine_err *err)
+{
+    double counts[2];
+    struct columns c;
+    int rc = get_train(s, "popularity", "counts", SNAPSHOT_F64, 2, counts, sizeof counts, err);
+    if (rc == UNDINE_OK) {
+        rc = find_columns(&c, s, "popularity.key", "popularity.shows", "popularity.clicks", err);
+    }
+    for (uint64_t i = 0; rc == UNDINE_OK && i < c.n; i++) {
+        struct popularity_row row = {.key = c.key[i], .shows = c.a[i], .clicks = c.b[i]};
+        rc = popularity_restore(p, &row, 1, counts[0], counts[1], err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = popularity_restore(p, NULL, 0, counts[0], counts[1], err);
+    }
+    return rc;
+}
+
+int trainer_restore(struct trainer *t, const struct snapshot *s, struct undine_err *err)
+{
+    UNDINE_ASSERT(t->trained_seq == 0 && t->next_seq == 0 && t->counters.batches == 0);
+    int rc = check_fit(t, s, err);
+    for (uint32_t k = 0; rc == UNDINE_OK && k < t->schema.n_tables; k++) {
+        rc = restore_table(&t->table[k], &s->table[k], err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = restore_dense(t, s, err);
+    }
+    (void)pthread_mutex_lock(&t->lock);
+    if (rc == UNDINE_OK) {
+        rc = get_train(s, "trainer", "counters", SNAPSHOT_U64, N_COUNTERS, &t->counters,
+                       sizeof t->counters, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = restore_metrics(&t->metrics, "metrics", s, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = restore_metrics(&t->popularity_metrics, "popularity", s, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = restore_window(&t->metrics, s, err);
+    }
+    (void)pthread_mutex_unlock(&t->lock);
+    if (rc == UNDINE_OK) {
+        rc = restore_popularity(&t->popularity, s, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    t->trained_seq = t->next_seq = s->trained_seq;
+    t->event_time_ms = s->event_time_ms;
+    trainer_publish_progress(t);
+    return UNDINE_OK;
+}

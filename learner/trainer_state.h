@@ -1,0 +1,53 @@
+/* trainer_state.h: what a trainer consists of, for the files that make it up: trainer.c (the loop),
+ * trainer_train.c (one batch), trainer_state.c (snapshot and restore). */
+#ifndef UNDINE_LEARNER_TRAINER_STATE_H
+#define UNDINE_LEARNER_TRAINER_STATE_H
+
+#include "learner/batch_builder.h"
+#include "learner/metrics.h"
+#include "learner/popularity.h"
+#include "learner/table.h"
+#include "learner/trainer.h"
+
+#include <pthread.h>
+
+struct trainer_counters { /* since the start of the stream; part of a snapshot */
+    uint64_t examples, positives, batches, batches_skipped, steps, rows_forgotten;
+};
+
+struct trainer {
+    struct schema schema;
+    struct trainer_options opt;
+    struct table_budget budget;
+    struct table table[SCHEMA_TABLES_MAX];
+    struct model *model;
+    struct model_scratch *scratch;
+    float *dense_slot;     /* (optimizer_slots, n_values): of parameter p, slots * p.offset on */
+    float *statistics;     /* (n_values) what is not trained, as it was before the batch */
+    float *logit, *dlogit; /* (batch_max) */
+    struct batch_builder *builder;
+    struct example_block block; /* the block being read; n_examples 0 = none */
+    uint64_t next_seq;          /* next example to put into a batch */
+    uint64_t trained_seq;       /* next example to learn */
+    int64_t event_time_ms;
+
+    /* What trainer_metrics reads: written between two steps of the learner, under the lock. */
+    pthread_mutex_t lock;
+    struct trainer_counters counters;
+    struct metrics metrics, popularity_metrics;
+    uint64_t rows, table_bytes, published_seq;
+    int64_t published_event_time_ms;
+    int64_t training_ns;
+
+    pthread_mutex_t query_lock;      /* owner of window_copy; taken before `lock` */
+    struct metrics_row *window_copy; /* (metrics_window) */
+
+    struct popularity popularity; /* learner thread */
+};
+
+/* Predict the examples of the builder, then learn them; empties the builder. */
+int trainer_train_batch(struct trainer *t, struct undine_err *err);
+/* Copy the learner's own progress to where trainer_metrics sees it. */
+void trainer_publish_progress(struct trainer *t);
+
+#endif

@@ -1,0 +1,265 @@
+/* trainer_train.c: one mini-batch, from ids to new weights.
+ *
+ * Predict all of it, note the predictions, then learn.  In MODEL_TRAIN with Dice by batch
+ * statistics a prediction is normalised by means over the features of its batch-mates, never by a
+ * label; with running statistics there is not even that.
+ *
+ * A loss or a gradient that is not finite ends the batch there: weights, slots, counts and Dice's
+ * moving statistics stay as they were, and the batch is counted as skipped. */
+#include "learner/trainer_state.h"
+
+#include "base/clock.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { DAY_MS = 86400000 };
+
+static uint32_t event_day(int64_t time_ms)
+{
+    int64_t day = time_ms / DAY_MS;
+    return time_ms < 0 ? 0 : day > UINT32_MAX ? UINT32_MAX : (uint32_t)day;
+}
+
+static bool all_finite(const float *x, size_t n)
+{
+    float sum = 0.0f; /* x - x is 0, or NaN where x is not finite */
+    for (size_t i = 0; i < n; i++) {
+        sum += x[i] - x[i];
+    }
+    return sum == 0.0f;
+}
+
+/* Sum of squares; in eight lanes, so that the compiler may use vectors without reordering. */
+static double sum_squares(const float *x, size_t n)
+{
+    double lane[8] = {0};
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        for (size_t k = 0; k < 8; k++) {
+            lane[k] += (double)x[i + k] * (double)x[i + k];
+        }
+    }
+    for (; i < n; i++) {
+        lane[0] += (double)x[i] * (double)x[i];
+    }
+    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) +
+           ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+}
+
+/* Copy the parameters that are no weights (Dice's moving statistics). */
+static void copy_statistics(const struct trainer *t, float *to, const float *from)
+{
+    size_t n;
+    const struct model_param *p = model_params(t->model, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (!p[i].trained) {
+            size_t size = (size_t)p[i].rows * p[i].cols;
+            memcpy(to + p[i].offset, from + p[i].offset, size * sizeof *to);
+        }
+    }
+}
+
+static int note_predictions(struct trainer *t, struct undine_err *err)
+{
+    const struct batch_builder *b = t->builder;
+    int rc = UNDINE_OK;
+    (void)pthread_mutex_lock(&t->lock);
+    for (uint32_t i = 0; i < b->n; i++) {
+        double p = popularity_predict(&t->popularity, b->item[i]);
+        int label = b->label[i] > 0.0f;
+        metrics_add(&t->metrics, b->user[i], t->logit[i], label, b->sample_rate[i]);
+        metrics_add(&t->popularity_metrics, b->user[i], (float)(log(p) - log1p(-p)), label,
+                    b->sample_rate[i]);
+    }
+    (void)pthread_mutex_unlock(&t->lock);
+    for (uint32_t i = 0; rc == UNDINE_OK && i < b->n; i++) {
+        double weight = b->label[i] > 0.0f ? 1.0 : 1.0 / (double)b->sample_rate[i];
+        rc = popularity_learn(&t->popularity, b->item[i], (double)b->label[i], weight, err);
+    }
+    return rc;
+}
+
+/* Gradient of the mean logloss.  The published score is sigmoid(z); what was sampled at rate r is
+ * explained by sigmoid(z - ln r). */
+static void loss_gradient(struct trainer *t)
+{
+    const struct batch_builder *b = t->builder;
+    float scale = 1.0f / (float)b->n;
+    for (uint32_t i = 0; i < b->n; i++) {
+        float p = model_sigmoid(t->logit[i] + b->shift[i]);
+        t->dlogit[i] = (p - b->label[i]) * scale;
+    }
+}
+
+/* Over the merged gradients of the batch's rows and the trained dense parameters. */
+static double gradient_norm(const struct trainer *t)
+{
+    double sum = 0.0;
+    for (uint32_t k = 0; k < t->schema.n_tables; k++) {
+        const struct batch_builder_table *rows = &t->builder->table[k];
+        sum += sum_squares(rows->grad, (size_t)rows->n_rows * t->schema.tables[k].dim);
+    }
+    size_t n;
+    const struct model_param *p = model_params(t->model, &n);
+    const float *grads = model_grads(t->model);
+    for (size_t i = 0; i < n; i++) {
+        if (p[i].trained) {
+            sum += sum_squares(grads + p[i].offset, (size_t)p[i].rows * p[i].cols);
+        }
+    }
+    return sqrt(sum);
+}
+
+static void scale_all(float *x, size_t n, float scale)
+{
+    for (size_t i = 0; i < n; i++) {
+        x[i] *= scale;
+    }
+}
+
+static void clip(struct trainer *t, double norm)
+{
+    if (t->opt.clip_norm <= 0.0 || norm <= t->opt.clip_norm) {
+        return;
+    }
+    float scale = (float)(t->opt.clip_norm / norm);
+    for (uint32_t k = 0; k < t->schema.n_tables; k++) {
+        struct batch_builder_table *rows = &t->builder->table[k];
+        scale_all(rows->grad, (size_t)rows->n_rows * t->schema.tables[k].dim, scale);
+    }
+    scale_all(model_grads(t->model), model_n_values(t->model), scale);
+}
+
+static void update_table(struct trainer *t, uint32_t k, const struct optimizer_step *step,
+                         uint32_t day)
+{
+    const struct batch_builder_table *rows = &t->builder->table[k];
+    const struct mba_options *mba = &t->opt.mba;
+    uint32_t dim = t->schema.tables[k].dim;
+    for (uint32_t i = 0; i < rows->n_rows; i++) {
+        if (i + 8 < rows->n_rows) {
+            const struct table_row *next = table_row(&t->table[k], rows->row[i + 8]);
+            __builtin_prefetch(next, 1);
+            __builtin_prefetch(next->value + 12, 1);
+            __builtin_prefetch(next->value + 28, 1);
+        }
+        struct table_row *r = table_row(&t->table[k], rows->row[i]);
+        float *grad = rows->grad + (size_t)i * dim;
+        float shrink = 0.0f;
+        r->count += rows->instances[i];
+        r->seen_day = day;
+        if (mba->lambda > 0.0) {
+            float strength = mba_strength(mba, r->count, rows->instances[i]);
+            shrink = mba_apply(mba, strength, step->rate, grad, r->value, dim);
+        }
+        optimizer_apply(step, r->value, r->value + dim, grad, dim, shrink);
+    }
+}
+
+static void update_dense(struct trainer *t, const struct optimizer_step *step)
+{
+    size_t n;
+    const struct model_param *p = model_params(t->model, &n);
+    size_t slots = optimizer_slots(t->opt.optimizer.kind);
+    for (size_t i = 0; i < n; i++) {
+        if (p[i].trained) {
+            size_t at = p[i].offset;
+            optimizer_apply(step, model_values(t->model) + at, t->dense_slot + slots * at,
+                            model_grads(t->model) + at, (size_t)p[i].rows * p[i].cols, 0.0f);
+        }
+    }
+}
+
+static void update(struct trainer *t)
+{
+    const struct optimizer_options *opt = &t->opt.optimizer;
+    t->counters.steps++;
+    struct optimizer_step rows = optimizer_step(opt, opt->rate, t->counters.steps);
+    struct optimizer_step dense = optimizer_step(opt, opt->dense_rate, t->counters.steps);
+    uint32_t day = event_day(t->builder->last_emit_ms);
+    for (uint32_t k = 0; k < t->schema.n_tables; k++) {
+        update_table(t, k, &rows, day);
+    }
+    update_dense(t, &dense);
+}
+
+/* 1 = learned, 0 = skipped. */
+static int learn(struct trainer *t, struct undine_err *err)
+{
+    struct batch *batch = &t->builder->batch;
+    copy_statistics(t, t->statistics, model_values(t->model));
+    int rc = model_forward(t->model, t->scratch, batch, MODEL_TRAIN, t->logit, err);
+    if (rc < 0) {
+        return rc;
+    }
+    bool finite = all_finite(t->logit, batch->n);
+    if (finite) {
+        rc = note_predictions(t, err);
+        if (rc < 0) {
+            return rc;
+        }
+        loss_gradient(t);
+        model_zero_grads(t->model);
+        rc = model_backward(t->model, t->scratch, batch, t->dlogit, err);
+        if (rc < 0) {
+            return rc;
+        }
+        double norm = gradient_norm(t);
+        finite = isfinite(norm);
+        if (finite) {
+            clip(t, norm);
+            update(t);
+        }
+    }
+    if (!finite) {
+        copy_statistics(t, model_values(t->model), t->statistics);
+    }
+    return finite;
+}
+
+void trainer_publish_progress(struct trainer *t)
+{
+    uint64_t rows = 0;
+    for (uint32_t k = 0; k < t->schema.n_tables; k++) {
+        rows += t->table[k].n_rows;
+    }
+    (void)pthread_mutex_lock(&t->lock);
+    t->rows = rows;
+    t->table_bytes = t->budget.used_bytes;
+    t->published_seq = t->trained_seq;
+    t->published_event_time_ms = t->event_time_ms;
+    (void)pthread_mutex_unlock(&t->lock);
+}
+
+int trainer_train_batch(struct trainer *t, struct undine_err *err)
+{
+    struct batch_builder *b = t->builder;
+    UNDINE_ASSERT(b->n > 0);
+    int64_t start_ns = clock_monotonic_ns();
+    int rc = batch_builder_gather(b, t->table, err);
+    if (rc == UNDINE_OK) {
+        rc = learn(t, err);
+    }
+    if (rc < 0) {
+        return undine_err_prefix(err, "training examples %llu to %llu",
+                                 (unsigned long long)t->trained_seq,
+                                 (unsigned long long)(t->trained_seq + b->n - 1));
+    }
+    uint64_t positives = 0;
+    for (uint32_t i = 0; i < b->n; i++) {
+        positives += b->label[i] > 0.0f;
+    }
+    (void)pthread_mutex_lock(&t->lock);
+    t->counters.examples += b->n;
+    t->counters.positives += positives;
+    t->counters.batches++;
+    t->counters.batches_skipped += rc == 0;
+    t->training_ns += clock_monotonic_ns() - start_ns;
+    (void)pthread_mutex_unlock(&t->lock);
+    t->trained_seq += b->n;
+    t->event_time_ms = b->last_emit_ms;
+    batch_builder_clear(b);
+    trainer_publish_progress(t);
+    return UNDINE_OK;
+}

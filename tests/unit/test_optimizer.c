@@ -1,0 +1,199 @@
+/* clang-format off: cmocka needs these before it */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+/* clang-format on */
+
+#include "learner/mba.h"
+#include "learner/optimizer.h"
+
+#include "base/random.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { N = 21, STEPS = 10 };
+
+static const struct optimizer_options OPTIONS = {.rate = 0.05,
+                                                 .dense_rate = 0.01,
+                                                 .eps = 1e-8,
+                                                 .beta1 = 0.9,
+                                                 .beta2 = 0.999,
+                                                 .accumulator = 0.1};
+
+/* One coordinate in double, straight from the formulas of optimizer.h. */
+static void reference(const struct optimizer_options *o, double *w, double *a, double *b, double g,
+                      int t)
+{
+    switch (o->kind) {
+    case OPTIMIZER_SGD:
+        *w -= o->rate * g;
+        break;
+    case OPTIMIZER_ADAGRAD:
+        *a += g * g;
+        *w -= o->rate * g / (sqrt(*a) + o->eps);
+        break;
+    case OPTIMIZER_ADAM:
+        *a = o->beta1 * *a + (1.0 - o->beta1) * g;
+        *b = o->beta2 * *b + (1.0 - o->beta2) * g * g;
+        *w -= o->rate * (*a / (1.0 - pow(o->beta1, t))) /
+              (sqrt(*b / (1.0 - pow(o->beta2, t))) + o->eps);
+        break;
+    }
+}
+
+/* O1: ten steps of every kind against the scalar reference. */
+static void test_ten_steps(void **state)
+{
+    (void)state;
+    for (int kind = OPTIMIZER_SGD; kind <= OPTIMIZER_ADAM; kind++) {
+        struct optimizer_options o = OPTIONS;
+        o.kind = (enum optimizer_kind)kind;
+        struct random r = {.state = 99};
+        float w[N], slot[2 * N], g[N];
+        double w_ref[N], a_ref[N], b_ref[N];
+        for (int i = 0; i < N; i++) {
+            w[i] = (float)random_normal(&r);
+            w_ref[i] = (double)w[i];
+            slot[i] = slot[N + i] = optimizer_slot_initial(&o);
+            a_ref[i] = b_ref[i] = (double)slot[i];
+        }
+        for (int t = 1; t <= STEPS; t++) {
+            struct optimizer_step step = optimizer_step(&o, o.rate, (uint64_t)t);
+            for (int i = 0; i < N; i++) {
+                g[i] = (float)random_normal(&r);
+                reference(&o, &w_ref[i], &a_ref[i], &b_ref[i], (double)g[i], t);
+            }
+            optimizer_apply(&step, w, slot, g, N, 0.0f);
+        }
+        for (int i = 0; i < N; i++) {
+            assert_true(fabs((double)w[i] - w_ref[i]) <= 2e-6);
+        }
+    }
+}
+
+/* O2: Adam's correction follows the global step; rows that are left out keep m and v. */
+static void test_lazy_adam(void **state)
+{
+    (void)state;
+    struct optimizer_options o = OPTIONS;
+    o.kind = OPTIMIZER_ADAM;
+    float w[1] = {1.0f}, slot[2] = {0.0f, 0.0f}, g[1] = {0.5f};
+    struct optimizer_step late = optimizer_step(&o, o.rate, 100000);
+    optimizer_apply(&late, w, slot, g, 1, 0.0f);
+    double expected = 1.0 - 0.05 * (0.1 * 0.5) / (sqrt(0.001 * 0.25) + 1e-8);
+    assert_true(fabs((double)w[0] - expected) < 1e-6);
+    float other[1] = {1.0f}, other_slot[2] = {0.0f, 0.0f};
+    struct optimizer_step first = optimizer_step(&o, o.rate, 1);
+    optimizer_apply(&first, other, other_slot, g, 1, 0.0f);
+    assert_true(fabs((double)other[0] - 0.95) < 1e-6);
+}
+
+static void test_options_are_checked(void **state)
+{
+    (void)state;
+    struct undine_err err;
+    struct optimizer_options o = OPTIONS;
+    assert_int_equal(optimizer_check(&o, &err), 0);
+    o.rate = NAN;
+    assert_int_equal(optimizer_check(&o, &err), UNDINE_ECONFIG);
+    o = OPTIONS;
+    o.kind = OPTIMIZER_ADAGRAD;
+    o.accumulator = 0.0;
+    o.eps = 0.0;
+    assert_int_equal(optimizer_check(&o, &err), UNDINE_ECONFIG);
+    o = OPTIONS;
+    o.kind = OPTIMIZER_ADAM;
+    o.beta2 = 1.0;
+    assert_int_equal(optimizer_check(&o, &err), UNDINE_ECONFIG);
+    assert_non_null(strstr(err.msg, "beta2"));
+    struct mba_options mba = {.lambda = 30.0};
+    assert_int_equal(mba_check(&mba, 0.05, &err), UNDINE_ECONFIG);
+    mba.lambda = 0.01;
+    assert_int_equal(mba_check(&mba, 0.05, &err), 0);
+}
+
+/* One MBA step on a row of two weights. */
+static void mba_step(const struct optimizer_options *o, const struct mba_options *mba, float *w,
+                     float *slot, const float *grad, float count, float instances, uint64_t t)
+{
+    float g[2] = {grad[0], grad[1]};
+    struct optimizer_step step = optimizer_step(o, o->rate, t);
+    float strength = mba_strength(mba, count, instances);
+    float shrink = mba_apply(mba, strength, step.rate, g, w, 2);
+    optimizer_apply(&step, w, slot, g, 2, shrink);
+}
+
+/* algorithms: MBA goldens with SGD, and Adam's first step coupled and decoupled. */
+static void test_mba_goldens(void **state)
+{
+    (void)state;
+    struct optimizer_options sgd = OPTIONS, adam = OPTIONS;
+    sgd.rate = 0.1;
+    adam.kind = OPTIMIZER_ADAM;
+    adam.rate = 1e-3;
+    const struct mba_options coupled = {.lambda = 0.01},
+                             decoupled = {.lambda = 0.01, .decoupled = true};
+    const float g[2] = {0.2f, 0.4f};
+    const struct {
+        const struct optimizer_options *o;
+        const struct mba_options *mba;
+        float count;
+        double w[2];
+    } cases[] = {
+        {&sgd, &coupled, 1.0f, {0.4795, -1.0390}},
+        {&sgd, &coupled, 4.0f, {0.479875, -1.03975}},
+        {&sgd, &decoupled, 4.0f, {0.479875, -1.03975}},
+        {&adam, &coupled, 4.0f, {0.49900000005, -1.00099999997}},
+        {&adam, &decoupled, 4.0f, {0.49899875005, -1.00099749998}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        float w[2] = {0.5f, -1.0f}, slot[4] = {0};
+        mba_step(cases[i].o, cases[i].mba, w, slot, g, cases[i].count, 1.0f, 1);
+        assert_true(fabs((double)w[0] - cases[i].w[0]) < 1e-7);
+        assert_true(fabs((double)w[1] - cases[i].w[1]) < 2e-7);
+    }
+}
+
+/* M3-M5: with no gradient only the decay is left. */
+static void test_mba_decay(void **state)
+{
+    (void)state;
+    struct optimizer_options o = OPTIONS;
+    o.rate = 1.0;
+    const struct mba_options mba = {.lambda = 0.01};
+    const float g[2] = {0.0f, 0.0f};
+    float once[2] = {1.0f, -2.0f};
+    mba_step(&o, &mba, once, NULL, g, 5.0f, 1.0f, 1);
+    assert_true(fabs((double)once[0] - (1.0 - 0.01 / 5.0)) < 1e-7);
+    float fixed[2] = {1.0f, -2.0f}, running[2] = {1.0f, -2.0f};
+    for (int k = 1; k <= 1000; k++) {
+        mba_step(&o, &mba, fixed, NULL, g, 1000.0f, 1.0f, 1);
+        mba_step(&o, &mba, running, NULL, g, (float)k, 1.0f, 1);
+    }
+    assert_true(fabs((double)fixed[0] - 0.9900497842) < 5e-5);
+    assert_true(fabs((double)running[0] - 0.9278016496) < 5e-5);
+    assert_true(fabs((double)running[1] + 2.0 * 0.9278016496) < 1e-4);
+}
+
+/* M8: an id in five examples of the batch is regularised once (Eq. 6) or five times (Eq. 5). */
+static void test_mba_forms(void **state)
+{
+    (void)state;
+    struct mba_options mba = {.lambda = 0.01, .form = MBA_ONCE};
+    assert_true(fabs((double)mba_strength(&mba, 20.0f, 5.0f) - 0.01 / 20.0) < 1e-9);
+    mba.form = MBA_COUNT;
+    assert_true(fabs((double)mba_strength(&mba, 20.0f, 5.0f) - 0.01 * 5.0 / 20.0) < 1e-9);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ten_steps),           cmocka_unit_test(test_lazy_adam),
+        cmocka_unit_test(test_options_are_checked), cmocka_unit_test(test_mba_goldens),
+        cmocka_unit_test(test_mba_decay),           cmocka_unit_test(test_mba_forms),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
