@@ -21,35 +21,45 @@ enum ingest_join_by { INGEST_JOIN_ID, INGEST_JOIN_USER_ITEM };
 
 struct ingest_options {
     struct {
-        int64_t lateness_ms;     /* watermark = min over partitions of newest event time - this */
-        int64_t max_future_ms;   /* refuse events further ahead of the wall clock; -1 = off (replay) */
-        int64_t idle_timeout_ms; /* wall time after which a partition at its end stops holding back */
-        uint64_t waiting_max;    /* events; beyond it only the furthest behind partition is polled */
+        /* Watermark = min over active partitions of newest event time - lateness. */
+        int64_t lateness_ms;
+        /* Refuse events further ahead of the wall clock; -1 = off (replay). */
+        int64_t max_future_ms;
+        /* Wall time after which a partition at its end stops holding the watermark back. */
+        int64_t idle_timeout_ms;
+        /* Events; beyond it only the partition that holds the watermark back is polled. */
+        uint64_t waiting_max;
     } order;
     struct {
         enum ingest_join_by by;
         enum ingest_emit emit;
-        int64_t window_ms;       /* attribution window */
-        int64_t memory_ms;       /* how long past the deadline an impression's id is still known */
-        double negative_rate;    /* share of negatives kept, in (0, 1] */
+        int64_t window_ms;    /* attribution window */
+        int64_t memory_ms;    /* how long past the deadline an impression's id is still known */
+        double negative_rate; /* share of negatives kept, in (0, 1] */
         uint64_t negative_seed;
     } join;
     struct {
-        uint32_t poll_max;       /* messages a poll */
+        uint32_t poll_max; /* messages a poll */
         int poll_timeout_ms;
-        uint32_t commit_actions_max; /* events + timers applied by one commit (cut at a time boundary) */
-        int sync_interval_ms;    /* WAL sync at least this often; 0 = every commit */
-        uint64_t backlog_max;    /* examples the learner may be behind before ingest waits */
+        /* Events + timers applied by one commit (cut at a time boundary). */
+        uint32_t commit_actions_max;
+        int sync_interval_ms;       /* WAL sync at least this often; 0 = every commit */
+        uint64_t backlog_max;       /* examples the learner may be behind before ingest waits */
         uint32_t malformed_samples; /* newest malformed messages kept for inspect */
     } loop;
     uint32_t shard, n_shards;
-    bool close_windows; /* at the end of a bounded input move the watermark past everything */
-    uint64_t config_digest; /* of what may not change on an existing store */
+    /* At the end of a bounded input move the watermark past everything, for good: such a store
+     * takes no more input (UNDINE_ESTATE where there is some).  Without it the watermark stays
+     * `lateness` behind the newest event. */
+    bool close_windows;
+    uint64_t config_digest;         /* of what may not change on an existing store */
     const char *config_digest_text; /* the keys and values it is made of, one "key=value" a line */
 };
 
 /* Promise 2: events = applied + waiting + late + duplicate + malformed + filtered, and
- * impressions = examples + pending + sampled_out + dropped.  Stored with every commit. */
+ * impressions = positives + negatives + pending + sampled_out + dropped; besides
+ * clicks = matched + orphan + late, and applied = impressions + clicks + behaviors + forgets.
+ * Stored with every commit. */
 struct ingest_counters {
     uint64_t events, applied, waiting, late, duplicate, malformed, filtered;
     uint64_t late_by_kind[EVENT_KINDS], duplicate_by_kind[EVENT_KINDS];
@@ -57,30 +67,34 @@ struct ingest_counters {
     uint64_t impressions; /* applied impressions */
     uint64_t clicks;      /* applied clicks: matched + orphan + after the deadline */
     uint64_t behaviors, forgets;
-    uint64_t clicks_matched, clicks_orphan, clicks_late; /* late: behind its impression's deadline */
-    uint64_t positives, negatives; /* examples emitted */
+    uint64_t clicks_matched, clicks_orphan;
+    uint64_t clicks_late;                   /* behind the impression's deadline */
+    uint64_t positives, negatives;          /* examples emitted */
     uint64_t pending, sampled_out, dropped; /* dropped: forgotten while pending */
-    uint64_t losses; /* accepted losses at the source */
+    uint64_t losses;                        /* accepted losses at the source */
 };
-/* true where both identities hold. */
+/* true where all of these hold. */
 bool ingest_counters_close(const struct ingest_counters *c);
 
 struct ingest;
-/* Check the configuration digest (UNDINE_ESTATE names the key that changed), restore the waiting and
- * pending events.  Borrows all of its arguments. */
+/* Check the configuration digest (UNDINE_ESTATE names the key that changed), restore the waiting
+ * and pending events.  A partition whose source does not go on where the store says is an accepted
+ * loss, and recorded.  Borrows all of its arguments. */
 int ingest_open(struct ingest **out, const struct schema *schema, const struct ingest_options *opt,
                 struct store *store, struct users *users, struct example_log *log,
                 struct source *source, struct decoder *decoder, struct undine_err *err);
 void ingest_close(struct ingest *in);
 
-/* source_position_fn over the store's meta, to open a source before the loop: payload = struct store. */
+/* source_position_fn over the store's meta, to open a source before the loop; payload is the struct
+ * store. */
 int ingest_position(void *payload, const char *topic, int32_t partition,
                     struct source_position *out);
 
 /* Run until *stop, until a bounded source is done (all windows closed where asked), or an error.
  * Leaves everything committed and synced. */
 int ingest_run(struct ingest *in, const atomic_bool *stop, struct undine_err *err);
-/* One turn of the loop, for tests: poll, apply, commit.  1 = more to do, 0 = bounded source done. */
+/* One turn of the loop, for tests: poll, apply, commit.  1 = more to do, 0 = bounded source done.
+ * After an error only ingest_close is allowed: restart is recovery. */
 int ingest_step(struct ingest *in, struct undine_err *err);
 
 /* A consistent copy taken at the last commit.  Any thread. */

@@ -1,0 +1,165 @@
+#include "ingest/loop.h"
+
+#include "base/clock.h"
+#include "base/fault.h"
+
+#include <string.h>
+
+enum { MAINTAIN_INTERVAL_NS = 1000000000 };
+
+/* Put in->value under this name, and clear it for the next. */
+static int put_meta(struct ingest *in, const char *name, struct undine_err *err)
+{
+    if (in->value.bad) {
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory for meta `%s`", name);
+    }
+    store_put(in->store, STORE_META, name, strlen(name), in->value.data, in->value.len);
+    writer_clear(&in->value);
+    return UNDINE_OK;
+}
+
+static int stage_positions(struct ingest *in, struct undine_err *err)
+{
+    for (uint32_t p = 0; p < in->source->n_partitions; p++) {
+        if (!in->moved[p]) {
+            continue;
+        }
+        const struct source_partition *part = &in->source->partitions[p];
+        char name[META_NAME_MAX];
+        meta_position_name(name, part->topic, part->partition);
+        meta_position_encode(
+            &in->value,
+            &(struct meta_position){part->position, in->watermark.partitions[p].newest_ms});
+        int rc = put_meta(in, name, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return UNDINE_OK;
+}
+
+static int stage_config(struct ingest *in, struct undine_err *err)
+{
+    const char *text = in->opt->config_digest_text == NULL ? "" : in->opt->config_digest_text;
+    meta_config_encode(&in->value,
+                       &(struct meta_config){in->opt->config_digest, text, strlen(text)});
+    return put_meta(in, META_CONFIG, err);
+}
+
+static int stage_losses(struct ingest *in, struct undine_err *err)
+{
+    for (uint32_t k = 0; k < in->n_losses; k++) {
+        char name[META_NAME_MAX];
+        meta_loss_name(name, in->meta.counters.losses - in->n_losses + k);
+        meta_loss_encode(&in->value, &in->losses[k]);
+        int rc = put_meta(in, name, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return UNDINE_OK;
+}
+
+static int stage_meta(struct ingest *in, struct undine_err *err)
+{
+    int rc = stage_positions(in, err);
+    if (rc == UNDINE_OK && !in->config_stored) {
+        rc = stage_config(in, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = stage_losses(in, err);
+    }
+    if (rc == UNDINE_OK) {
+        samples_stage(&in->samples, in->store);
+        meta_ingest_encode(&in->value, &in->meta);
+        rc = put_meta(in, META_INGEST, err);
+    }
+    return rc;
+}
+
+void ingest_publish(struct ingest *in)
+{
+    struct ingest_status s = {.counters = in->meta.counters,
+                              .decode = *decoder_stats(in->decoder),
+                              .source = in->source->stats,
+                              .users = *users_stats(in->users),
+                              .commit = in->meta.commit,
+                              .watermark_ms = in->meta.watermark_ms,
+                              .event_time_ms = in->meta.event_time_ms,
+                              .waiting_bytes = order_bytes(&in->order),
+                              .pending_bytes = join_bytes(in->join),
+                              .partitions = in->source->n_partitions,
+                              .partitions_idle = watermark_idle_count(&in->watermark),
+                              .caught_up = in->caught_up};
+    for (uint32_t p = 0; p < in->source->n_partitions; p++) {
+        const struct source_partition *part = &in->source->partitions[p];
+        if (part->high > part->position.next && part->position.next >= 0) {
+            s.lag_messages += (uint64_t)(part->high - part->position.next);
+        }
+    }
+    pthread_mutex_lock(&in->lock);
+    in->status = s;
+    pthread_mutex_unlock(&in->lock);
+}
+
+int ingest_commit(struct ingest *in, struct undine_err *err)
+{
+    UNDINE_ASSERT(ingest_counters_close(&in->meta.counters));
+    in->meta.commit++;
+    in->meta.first_ms = join_first(in->join);
+    int64_t watermark_ms = in->meta.watermark_ms;
+    int rc =
+        arrivals_stage(in->arrivals, in->meta.commit, join_keep_after(in->join, watermark_ms), err);
+    if (rc == UNDINE_OK) {
+        rc = users_stage(in->users, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = example_log_stage(in->log, watermark_ms, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = stage_meta(in, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    FAULT("ingest.before_write");
+    rc = store_write(in->store, err);
+    if (rc < 0) {
+        return rc;
+    }
+    FAULT("ingest.after_write");
+    arrivals_commit(in->arrivals);
+    users_commit(in->users);
+    example_log_commit(in->log);
+    samples_commit(&in->samples);
+    memset(in->moved, 0, in->source->n_partitions * sizeof *in->moved);
+    in->config_stored = true;
+    in->n_losses = 0;
+    in->dirty = false;
+    in->unsynced = true;
+    ingest_publish(in);
+    return UNDINE_OK;
+}
+
+int ingest_sync(struct ingest *in, bool now, struct undine_err *err)
+{
+    int64_t now_ns = clock_monotonic_ns();
+    int64_t interval_ns = (int64_t)in->opt->loop.sync_interval_ms * 1000000;
+    if (in->unsynced && (now || now_ns - in->synced_ns >= interval_ns)) {
+        int rc = store_sync(in->store, err);
+        if (rc < 0) {
+            return rc;
+        }
+        in->unsynced = false;
+        in->synced_ns = now_ns;
+        for (uint32_t p = 0; p < in->source->n_partitions; p++) {
+            in->synced_next[p] = in->source->partitions[p].position.next;
+        }
+    }
+    if (in->source->ops->maintain == NULL ||
+        (!now && now_ns - in->maintained_ns < MAINTAIN_INTERVAL_NS)) {
+        return UNDINE_OK;
+    }
+    in->maintained_ns = now_ns;
+    return in->source->ops->maintain(in->source, in->synced_next, err);
+}
