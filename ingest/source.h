@@ -43,6 +43,7 @@ struct source_message {
 
 struct source_stats { /* plain counters, written by the ingest thread */
     uint64_t messages, bytes, duplicates_skipped, gaps_explained, reconnects, errors;
+    bool away; /* no broker answers at the moment; set and cleared by the implementation */
 };
 
 struct source;
@@ -83,12 +84,16 @@ static inline void source_close(struct source *s)
 }
 
 /* source_file.c: JSON lines, one file = one partition; names ending in .zst are decompressed; "-" is
- * standard input.  Offsets are line numbers from 0, so a compressed file can be resumed too. */
+ * standard input.  Offsets are line numbers from 0, so a compressed file can be resumed too.  A line
+ * ends with \n or \r\n, the last one perhaps with nothing; an empty line is a message of no bytes.
+ * UNDINE_ELOSS where a resumed file is shorter than what was read of it, or the last line that was
+ * read differs; UNDINE_ECORRUPT where compressed data is broken or cut short. */
 struct source_file_options {
     const char *const *paths;
     const uint32_t *topic_index; /* of each path; NULL = SOURCE_TOPIC_ANY for all */
     size_t n_paths;
-    size_t line_bytes_max; /* a longer line is handed on cut to this length, and so is malformed */
+    size_t line_bytes_max; /* a longer line is handed on cut to this length: one more than the
+                              decoder takes, so that it is refused for what it is */
 };
 #define SOURCE_TOPIC_ANY UINT32_MAX /* the message's own `kind` decides */
 int source_file_open(struct source **out, const struct source_file_options *opt,

@@ -422,8 +422,16 @@ void daemon_status(struct daemon *d, struct daemon_status *out)
     out->uptime_ms = (clock_monotonic_ns() - d->started_ns) / 1000000;
     (void)pthread_mutex_lock(&d->mutex);
     out->finished = d->running == 0;
-    out->ready = d->rc == UNDINE_OK && d->started;
+    out->ready = d->rc == UNDINE_OK && d->running > 0 && !out->ingest.source.away;
     (void)pthread_mutex_unlock(&d->mutex);
+}
+
+bool daemon_healthy(struct daemon *d)
+{
+    (void)pthread_mutex_lock(&d->mutex);
+    bool healthy = d->rc == UNDINE_OK;
+    (void)pthread_mutex_unlock(&d->mutex);
+    return healthy;
 }
 
 const char *daemon_versions_dir(const struct daemon *d)

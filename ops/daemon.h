@@ -40,7 +40,8 @@ struct daemon_status { /* a copy; every field as of its owner's last step */
     int64_t version_age_ms; /* since the newest was written, -1 = none */
     uint64_t backlog;       /* examples in the log that are not learned */
     int64_t uptime_ms;
-    bool ready, finished;
+    bool ready;    /* running, and the source answers */
+    bool finished; /* every thread has left */
 };
 
 struct daemon;
@@ -57,6 +58,7 @@ int daemon_finish(struct daemon *d, struct undine_err *err);
 void daemon_close(struct daemon *d);
 
 void daemon_status(struct daemon *d, struct daemon_status *out); /* any thread */
+bool daemon_healthy(struct daemon *d); /* no thread has failed; any thread, cheap */
 const char *daemon_versions_dir(const struct daemon *d);
 
 #endif
