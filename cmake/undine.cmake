@@ -49,11 +49,11 @@ function(undine_test name)
 endfunction()
 
 # undine_script_test(NAME SCRIPT ARGS arg... LABELS label...): a test that is a script in tests/.  It finds the program
-# in $UNDINE, the source tree in $UNDINE_SOURCE and the build in $UNDINE_BUILD; 77 = skipped.
+# in $UNDINE, the source tree in $ROOT and the build in $BUILD; 77 = skipped.
 # Label once: does not depend on how the tree was compiled; integration: needs the program; broker: a real Kafka.
 function(undine_script_test name script)
   cmake_parse_arguments(ARG "" "" "ARGS;LABELS" ${ARGN})
   add_test(NAME ${name} COMMAND ${PROJECT_SOURCE_DIR}/tests/${script} ${ARG_ARGS})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 900 SKIP_RETURN_CODE 77 ENVIRONMENT
-    "UNDINE=${CMAKE_BINARY_DIR}/undine;UNDINE_SOURCE=${PROJECT_SOURCE_DIR};UNDINE_BUILD=${CMAKE_BINARY_DIR}")
+    "UNDINE=${CMAKE_BINARY_DIR}/undine;ROOT=${PROJECT_SOURCE_DIR};BUILD=${CMAKE_BINARY_DIR}")
 endfunction()

@@ -1,36 +1,38 @@
 #!/usr/bin/env bash
 # ops/kafka-dev: starts, answers, survives kill -9 on its data and port, stops; a second start is the same broker.
-set -euo pipefail
-# shellcheck source=tests/integration/broker.sh
-. "$UNDINE_SOURCE/tests/integration/broker.sh"
-kafka_dev="$UNDINE_SOURCE/ops/kafka-dev"
-dir=$(mktemp -d "${TMPDIR:-/tmp}/undine-kafka-dev.XXXXXX")
-trap 'broker_stop; rm -rf "$dir"' EXIT
+. "$(dirname "$0")/lib.sh"
+kafka_dev=$ROOT/ops/kafka-dev
 
-broker_start "$dir/data"
-first=$BROKERS
-[ "$("$kafka_dev" status --data "$dir/data")" = "$first" ] || fail "status does not name $first"
-[ "$("$kafka_dev" start --data "$dir/data")" = "$first" ] || fail "a second start is another broker"
+# expect_code CODE COMMAND...
+expect_code() {
+  want=$1 code=0
+  shift
+  "$@" > "$tmp/out" 2> "$tmp/command.log" || code=$?
+  [ "$code" = "$want" ] || { cat "$tmp/command.log"; fail "exit code $code, not $want: $*"; }
+}
+prints() { [ "$(cat "$tmp/out")" = "$1" ] || fail "printed $(cat "$tmp/out"), not $1"; }
 
-"$kafka_dev" kill9 --data "$dir/data"
-! "$kafka_dev" status --data "$dir/data" || fail "status says it runs after kill9"
-! (exec 3<>"/dev/tcp/127.0.0.1/${first#*:}") 2>/dev/null || fail "the port is open after kill9"
+start_broker
+expect_code 0 "$kafka_dev" status --data "$broker_data"
+prints "$broker"
+expect_code 0 "$kafka_dev" start --data "$broker_data"
+prints "$broker"
 
-broker_start "$dir/data"
-[ "$BROKERS" = "$first" ] || fail "after kill9 it came back as $BROKERS, not $first"
-"$kafka_dev" stop --data "$dir/data"
-! "$kafka_dev" status --data "$dir/data" || fail "status says it runs after stop"
-"$kafka_dev" stop --data "$dir/data" || fail "stopping a stopped broker is an error"
+expect_code 0 "$kafka_dev" kill9 --data "$broker_data"
+expect_code 1 "$kafka_dev" status --data "$broker_data"
+! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || fail "the port is open after kill9"
 
-code=0
-"$kafka_dev" start --port 1x --data "$dir/data" || code=$?
-[ "$code" = 2 ] || fail "a bad port gives exit code $code, not 2"
+expect_code 0 "$kafka_dev" start --data "$broker_data"
+prints "$broker"
+expect_code 0 "$kafka_dev" stop --data "$broker_data"
+expect_code 1 "$kafka_dev" status --data "$broker_data"
+expect_code 0 "$kafka_dev" stop --data "$broker_data"
 
+expect_code 2 "$kafka_dev" start --port 1x --data "$broker_data"
+expect_code 2 "$kafka_dev" fly
 # A Maven that cannot reach anything.
-mkdir "$dir/bin"
-printf '#!/bin/sh\necho "[ERROR] unreachable"\nexit 1\n' >"$dir/bin/mvn"
-chmod +x "$dir/bin/mvn"
-code=0
-PATH="$dir/bin:$PATH" XDG_CACHE_HOME="$dir/cache" "$kafka_dev" fetch || code=$?
-[ "$code" = 77 ] || fail "jars that do not exist give exit code $code, not 77"
-echo "ok"
+mkdir "$tmp/bin"
+printf '#!/bin/sh\necho "[ERROR] unreachable"\nexit 1\n' > "$tmp/bin/mvn"
+chmod +x "$tmp/bin/mvn"
+PATH=$tmp/bin:$PATH XDG_CACHE_HOME=$tmp/cache expect_code 77 "$kafka_dev" fetch
+say "ok"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every shell script of the tree parses, may be run, and says what it does in its first comment.
 set -uo pipefail
-cd "$UNDINE_SOURCE"
+cd "${ROOT:-$(dirname "$0")/../..}"
 bad=0
 complain() {
     echo "$*"
