@@ -102,8 +102,7 @@ bool event_valid(const uint64_t *words, size_t n_words, const struct schema *sch
         return false; /* before counts are read */
     }
     uint32_t n_ids = 0;
-    if (e.n_fields > 0 &&
-        !counts_valid((const uint8_t *)(words + HEADER_WORDS), schema, &n_ids)) {
+    if (e.n_fields > 0 && !counts_valid((const uint8_t *)(words + HEADER_WORDS), schema, &n_ids)) {
         return false;
     }
     return e.words == size + n_ids &&

@@ -1,11 +1,11 @@
-/* store.h: RocksDB, behind the few operations that undine needs (store.c is the only file that knows it).
+/* store.h: RocksDB, behind the few operations that undine needs (store.c is the only file that
+ * knows it).
  *
  * Four column families, whose names and keys are part of the format:
- *   sequence  (user hash be64)              a user's newest steps, all sequences, and the full user id
- *   arrivals  (commit number be64)          the decoded events of that commit, packed
- *   example   (first example_seq be64)      a block of labelled examples
- *   meta      (name)                        positions, watermark, heads, counters, digests, losses
- * Every value starts with a format version byte.
+ *   sequence  (user hash be64)              a user's newest steps, all sequences, and the full user
+ * id arrivals  (commit number be64)          the decoded events of that commit, packed example
+ * (first example_seq be64)      a block of labelled examples meta      (name) positions, watermark,
+ * heads, counters, digests, losses Every value starts with a format version byte.
  *
  * One WriteBatch a commit: either all of it is there after a crash, or none.  A write that fails is
  * final (UNDINE_EIO): the caller stops, and restart is recovery.  Writes and batches belong to the
@@ -24,15 +24,17 @@ enum store_family { STORE_SEQUENCE, STORE_ARRIVALS, STORE_EXAMPLE, STORE_META, S
 
 struct store_options {
     const char *dir;
-    uint64_t cache_bytes;         /* block cache */
-    uint64_t write_buffer_bytes;  /* all memtables together */
+    uint64_t cache_bytes;        /* block cache */
+    uint64_t write_buffer_bytes; /* all memtables together */
     bool sync_every_commit;
-    bool read_only;               /* for inspect, on a live store too */
+    bool read_only; /* for inspect, on a live store too */
 };
 
 struct store;
-/* UNDINE_EIO where the directory cannot be opened, UNDINE_EVERSION where its format is newer,
- * UNDINE_ECORRUPT where RocksDB refuses it.  Creates the directory unless read_only. */
+/* UNDINE_EIO where the directory cannot be opened (or another process writes to it),
+ * UNDINE_EVERSION where its format is newer, UNDINE_ECORRUPT where it is damaged or no store of
+ * ours. Creates the directory, but not its parents, unless read_only.  A read-only store shows what
+ * was written when it was opened. */
 int store_open(struct store **out, const struct store_options *opt, struct undine_err *err);
 void store_close(struct store *s); /* syncs */
 
@@ -59,15 +61,19 @@ int store_get_many(struct store *s, enum store_family f, const uint64_t *keys, s
  * is returned. */
 int store_scan(struct store *s, enum store_family f, uint64_t from, store_value_fn fn,
                void *payload, struct undine_err *err);
-/* The same for meta, whose keys are names with this prefix. */
+/* The entry with the greatest key <= key: 0 = there is none, else what fn returned, 1 where that is
+ * 0. */
+int store_get_floor(struct store *s, enum store_family f, uint64_t key, store_value_fn fn,
+                    void *payload, struct undine_err *err);
+/* As store_scan, for meta, whose keys are names with this prefix. */
 typedef int (*store_meta_fn)(void *payload, const char *name, const uint8_t *value, size_t len,
                              struct undine_err *err);
 int store_scan_meta(struct store *s, const char *prefix, store_meta_fn fn, void *payload,
                     struct undine_err *err);
 
 struct store_stats {
-    uint64_t commits, bytes_written, syncs, gets;
-    int64_t sync_ns_max;
+    uint64_t commits, bytes_written, syncs, gets; /* since open */
+    int64_t sync_ns_max;                          /* longest WAL fsync */
     uint64_t memtable_bytes, table_reader_bytes, cache_bytes, sst_bytes, background_errors;
     bool write_stopped;
 };

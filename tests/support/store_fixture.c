@@ -66,6 +66,16 @@ void fixture_schema(struct schema *out, uint32_t length)
     must(schema_check(out, &err) == UNDINE_OK, "the schema is not valid");
 }
 
+struct store *fixture_store(const char *dir)
+{
+    struct store_options opt = {
+        .dir = dir, .cache_bytes = (uint64_t)1 << 20, .write_buffer_bytes = (uint64_t)1 << 20};
+    struct store *store = NULL;
+    struct undine_err err = {.msg = "?"};
+    must(store_open(&store, &opt, &err) == UNDINE_OK, err.msg);
+    return store;
+}
+
 struct event *fixture_event(uint64_t *out, const struct schema *schema, struct random *r,
                             enum event_kind kind, int64_t time_ms, const char *user)
 {

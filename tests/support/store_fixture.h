@@ -15,13 +15,15 @@ void fixture_directory(char out[FIXTURE_PATH_MAX]);
 void fixture_remove(const char *path);
 
 /* Fields user, item, tags (up to 5), hour; behaviours cart, like; sequences
- * clicks (length steps of item + tags, from clicks) and intents (3 steps of item, from both behaviours). */
+ * clicks (length steps of item + tags, from clicks) and intents (3 steps of item, from both
+ * behaviours). */
 void fixture_schema(struct schema *out, uint32_t length);
 enum { FIXTURE_USER, FIXTURE_ITEM, FIXTURE_TAGS, FIXTURE_HOUR, FIXTURE_FIELDS };
 enum { FIXTURE_CART, FIXTURE_LIKE };
 enum { FIXTURE_CLICKS, FIXTURE_INTENTS };
 
-/* An event of this kind and user whose item and tags come from r; `out` has EVENT_WORDS_MAX words. */
+/* An event of this kind and user whose item and tags come from r; `out` has EVENT_WORDS_MAX words.
+ */
 struct event *fixture_event(uint64_t *out, const struct schema *schema, struct random *r,
                             enum event_kind kind, int64_t time_ms, const char *user);
 

@@ -1,7 +1,8 @@
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
+
 #include <cmocka.h>
 
 #include "featurestore/event.h"
@@ -98,7 +99,8 @@ static void order_is_time_kind_id_tie_content(void **state)
     assert_true(event_compare((struct event *)words, (struct event *)other) < 0);
 }
 
-/* Any one byte of sizes, counts or padding that is wrong makes the record invalid or leaves it whole. */
+/* Any one byte of sizes, counts or padding that is wrong makes the record invalid or leaves it
+ * whole. */
 static void damage_never_reads_past_the_end(void **state)
 {
     (void)state;
