@@ -1,0 +1,46 @@
+#include "learner/model/bag.h"
+
+#include <string.h>
+
+void bag_pool(real *out, size_t out_stride, size_t n, const struct batch_bags *bags,
+              const struct batch_table *table, uint32_t dim, enum schema_pool pool)
+{
+    for (size_t i = 0; i < n; i++, out += out_stride) {
+        uint32_t first = bags->offset[i];
+        uint32_t last = bags->offset[i + 1];
+        if (first == last) {
+            memset(out, 0, dim * sizeof *out);
+            continue;
+        }
+        memcpy(out, table->weight + (size_t)bags->row[first] * dim, dim * sizeof *out);
+        for (uint32_t k = first + 1; k < last; k++) {
+            const real *row = table->weight + (size_t)bags->row[k] * dim;
+            for (uint32_t d = 0; d < dim; d++) {
+                out[d] += row[d];
+            }
+        }
+        if (pool == SCHEMA_POOL_MEAN && last - first > 1) {
+            real scale = R(1.0) / (real)(last - first);
+            for (uint32_t d = 0; d < dim; d++) {
+                out[d] *= scale;
+            }
+        }
+    }
+}
+
+void bag_pool_backward(const struct batch_table *table, const real *dout, size_t out_stride,
+                       size_t n, const struct batch_bags *bags, uint32_t dim, enum schema_pool pool)
+{
+    for (size_t i = 0; i < n; i++, dout += out_stride) {
+        uint32_t first = bags->offset[i];
+        uint32_t last = bags->offset[i + 1];
+        real scale =
+            pool == SCHEMA_POOL_MEAN && last > first ? R(1.0) / (real)(last - first) : R(1.0);
+        for (uint32_t k = first; k < last; k++) {
+            real *grad = table->grad + (size_t)bags->row[k] * dim;
+            for (uint32_t d = 0; d < dim; d++) {
+                grad[d] += scale * dout[d];
+            }
+        }
+    }
+}

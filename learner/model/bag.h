@@ -1,0 +1,17 @@
+/* bag.h: several ids of a field become one vector: sum or mean of their rows; no id, zeros. */
+#ifndef UNDINE_LEARNER_MODEL_BAG_H
+#define UNDINE_LEARNER_MODEL_BAG_H
+
+#include "learner/model/batch.h"
+
+#include <stddef.h>
+
+/* Row i of out (length out_stride) = pooled bag i, dim numbers, for i < n. */
+void bag_pool(real *out, size_t out_stride, size_t n, const struct batch_bags *bags,
+              const struct batch_table *table, uint32_t dim, enum schema_pool pool);
+/* ADDS into table->grad. */
+void bag_pool_backward(const struct batch_table *table, const real *dout, size_t out_stride,
+                       size_t n, const struct batch_bags *bags, uint32_t dim,
+                       enum schema_pool pool);
+
+#endif

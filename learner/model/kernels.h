@@ -1,0 +1,109 @@
+/* kernels.h: the loops that cost time, compiled for several instruction sets and chosen once.
+ *
+ * All matrices are row-major.  Widths that kernels walk over are padded to a stride that is a
+ * multiple of KERNELS_LANES; padding holds finite values (zero in weights, so they reach nothing).
+ *
+ * Order of additions is fixed by the shape: equal input gives equal bits.  An output row of gemm,
+ * dot and of every element-wise kernel depends on its own input row alone, whatever the number of
+ * rows: this makes a score independent of what else is scored with it.  Instruction sets may differ
+ * from each other in the last bits (fused multiply-add), the same one never does.
+ *
+ * Small products are most of a DIN, and there an own microkernel measures faster than OpenBLAS
+ * (tests/bench/bench_model.c); it also keeps the promise on rows, which a BLAS does not give.
+ * Nothing here allocates or fails.  Any thread. */
+#ifndef UNDINE_LEARNER_MODEL_KERNELS_H
+#define UNDINE_LEARNER_MODEL_KERNELS_H
+
+#include "learner/model/real.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { KERNELS_LANES = 16 };
+
+/* c (m, n) = [c if add | bias (n) on each row if not NULL | 0] + a (m, k) b (k, n).
+ * n, ldc and ldb are multiples of KERNELS_LANES.  a[i,p] stands at a + i*a_row + p*a_col, so that a
+ * transposed a costs nothing. */
+struct gemm {
+    real *c;
+    size_t ldc;
+    const real *a;
+    size_t a_row, a_col;
+    const real *b;
+    size_t ldb;
+    size_t m, n, k;
+    const real *bias;
+    bool add;
+};
+
+/* Per channel, padded to the stride: y = s (alpha + (1 - alpha) p), p = sigmoid((s - mean) inv),
+ * inv = 1 / sqrt(var + eps). */
+struct dice_channels {
+    const real *mean, *inv, *alpha;
+};
+
+/* Sums over rows that Dice's backward needs, per channel. */
+struct dice_sums {
+    double *dalpha, *dz, *dz_z;
+};
+
+struct kernels {
+    const char *name; /* "avx512", "avx2", "portable" */
+    void (*gemm)(const struct gemm *g);
+
+    /* Element by element over n, a multiple of KERNELS_LANES. */
+    void (*sigmoid)(real *y, const real *s, size_t n);
+    void (*relu)(real *y, const real *s, size_t n);
+    void (*sigmoid_backward)(real *g, const real *y, size_t n); /* g: dL/dy in, dL/ds out */
+    void (*relu_backward)(real *g, const real *s, size_t n);
+    void (*tanh_backward)(real *g, const real *y, size_t n);
+
+    /* Over (n, stride). */
+    void (*prelu)(real *y, const real *s, size_t n, size_t stride, const real *alpha);
+    /* ADDS into dalpha (stride). */
+    void (*prelu_backward)(real *g, const real *s, size_t n, size_t stride, const real *alpha,
+                           double *dalpha);
+    void (*dice)(real *y, const real *s, size_t n, size_t stride, const struct dice_channels *ch);
+    /* g: dL/dy in; out: dL/ds with constant statistics.  ADDS into the sums. */
+    void (*dice_backward)(real *g, const real *s, size_t n, size_t stride,
+                          const struct dice_channels *ch, const struct dice_sums *sums);
+    /* g -= shift + slope (s - mean): the part that went through the statistics. */
+    void (*dice_center)(real *g, const real *s, size_t n, size_t stride, const real *mean,
+                        const real *shift, const real *slope);
+    /* Mean and biased variance of each column, two passes in double. */
+    void (*moments)(double *mean, double *var, const real *s, size_t n, size_t stride);
+    /* ADDS the sum of each column. */
+    void (*column_sums)(double *sum, const real *x, size_t n, size_t stride);
+
+    /* out (n) = bias + x (n, stride) w (stride). */
+    void (*dot)(real *out, const real *x, size_t n, size_t stride, const real *w, real bias);
+    /* g (n, stride) = d (n) w;  ADDS d x into dw (stride). */
+    void (*dot_backward)(real *g, double *dw, const real *d, const real *x, size_t n, size_t stride,
+                         const real *w);
+
+    /* p (n, stride) = h + diag(c) w;  and with c along the columns: h + w diag(c). */
+    void (*mix_rows)(real *p, const real *h, const real *w, const real *c, size_t n, size_t stride);
+    void (*mix_columns)(real *p, const real *h, const real *w, const real *c, size_t n,
+                        size_t stride);
+    /* Backward of mix_rows: dh += dp, dw += diag(c) dp, dc[i] += dp[i] . w[i]. */
+    void (*mix_backward)(real *dh, real *dw, real *dc, const real *dp, const real *w, const real *c,
+                         size_t n, size_t stride);
+
+    /* v (stride) = sum of a (n) times the rows of e (n, stride). */
+    void (*pool)(real *v, const real *a, const real *e, size_t n, size_t stride);
+    /* da[i] = g . e[i];  de[i] += a[i] g. */
+    void (*pool_backward)(real *da, real *de, const real *g, const real *a, const real *e, size_t n,
+                          size_t stride);
+    /* In place over n values, any n > 0; the largest is subtracted first. */
+    void (*softmax)(real *a, size_t n);
+    /* out = e^x for x <= 0, n a multiple of KERNELS_LANES; relative error <= 2e-7 (float),
+     * 1e-15 (double); 0 > x below the smallest normal number is held there. */
+    void (*exp_negative)(real *out, const real *x, size_t n);
+};
+
+/* The i-th set that this processor can run, fastest first; NULL past the last ("portable"). */
+const struct kernels *kernels_available(size_t i);
+/* Width rounded up to KERNELS_LANES. */
+size_t kernels_stride(size_t width);
+
+#endif

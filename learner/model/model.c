@@ -1,0 +1,265 @@
+#include "learner/model/model.h"
+
+#include "learner/model/bag.h"
+#include "learner/model/options.h"
+#include "learner/model/sequence.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct model {
+    struct schema schema;
+    struct model_options opt;
+    const struct kernels *k;
+    size_t field_x[SCHEMA_FIELDS_MAX]; /* where a field's vector stands in x */
+    uint32_t x_dim;                    /* width of x */
+    size_t x_stride;
+    struct sequence sequence[SCHEMA_SEQUENCES_MAX];
+    struct tower mlp;
+    struct params params;
+    real *values, *grads;
+};
+
+struct model_scratch {
+    const struct model *model;
+    struct buffer x, dx; /* (B, x_stride) */
+    struct sequence_scratch sequence[SCHEMA_SEQUENCES_MAX];
+    struct tower_scratch mlp;
+    uint32_t n_trained; /* B of the forward in training that backward may follow */
+};
+
+/* ---- open and close ----------------------------------------------------------------------- */
+
+static void declare(struct model *m)
+{
+    const struct schema *schema = &m->schema;
+    uint32_t x = 0;
+    for (uint32_t i = 0; i < schema->n_fields; i++) {
+        m->field_x[i] = x;
+        x += schema_field_dim(schema, i);
+    }
+    for (uint32_t i = 0; i < schema->n_sequences; i++) {
+        sequence_declare(&m->sequence[i], &m->params, schema, i, m->field_x, x, &m->opt);
+        x += schema_step_dim(schema, i);
+    }
+    m->x_dim = x;
+    m->x_stride = kernels_stride(x);
+    tower_declare(&m->mlp, &m->params, "mlp", x, m->opt.mlp.n_hidden, m->opt.mlp.hidden,
+                  m->opt.mlp.activation, &m->opt);
+}
+
+static void init_values(struct model *m)
+{
+    for (uint32_t i = 0; i < m->schema.n_sequences; i++) {
+        sequence_init(&m->sequence[i], &m->params, m->values, m->opt.seed);
+    }
+    tower_init(&m->mlp, &m->params, m->values, m->opt.seed);
+}
+
+int model_open(struct model **out, const struct schema *schema, const struct model_options *opt,
+               struct undine_err *err)
+{
+    int rc = model_options_check(opt, err);
+    if (rc != UNDINE_OK) {
+        return undine_err_prefix(err, "model");
+    }
+    struct model *m = calloc(1, sizeof *m);
+    if (m == NULL) {
+        return undine_err_set(err, UNDINE_ENOMEM, "model: out of memory");
+    }
+    m->schema = *schema;
+    m->opt = *opt;
+    m->k = kernels_available(0);
+    declare(m);
+    m->values = calloc(m->params.n_values, sizeof *m->values);
+    m->grads = calloc(m->params.n_values, sizeof *m->grads);
+    if (m->values == NULL || m->grads == NULL) {
+        size_t n = m->params.n_values;
+        model_close(m);
+        return undine_err_set(err, UNDINE_ENOMEM, "model: out of memory for %zu parameters", n);
+    }
+    init_values(m);
+    *out = m;
+    return UNDINE_OK;
+}
+
+void model_close(struct model *m)
+{
+    if (m != NULL) {
+        free(m->values);
+        free(m->grads);
+        free(m);
+    }
+}
+
+const struct model_param *model_params(const struct model *m, size_t *n)
+{
+    *n = m->params.n;
+    return m->params.list;
+}
+
+real *model_values(struct model *m)
+{
+    return m->values;
+}
+
+real *model_grads(struct model *m)
+{
+    return m->grads;
+}
+
+size_t model_n_values(const struct model *m)
+{
+    return m->params.n_values;
+}
+
+void model_zero_grads(struct model *m)
+{
+    memset(m->grads, 0, m->params.n_values * sizeof *m->grads);
+}
+
+int model_scratch_open(struct model_scratch **out, const struct model *m, struct undine_err *err)
+{
+    struct model_scratch *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        return undine_err_set(err, UNDINE_ENOMEM, "model scratch: out of memory");
+    }
+    s->model = m;
+    *out = s;
+    return UNDINE_OK;
+}
+
+void model_scratch_close(struct model_scratch *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    buffer_release(&s->x);
+    buffer_release(&s->dx);
+    for (size_t i = 0; i < SCHEMA_SEQUENCES_MAX; i++) {
+        sequence_scratch_release(&s->sequence[i]);
+    }
+    tower_scratch_release(&s->mlp);
+    free(s);
+}
+
+/* ---- forward ------------------------------------------------------------------------------ */
+
+/* x (B, x_stride) = [pooled fields | v of each sequence] */
+static bool forward_x(const struct model *m, struct model_scratch *s, const struct batch *batch,
+                      const struct pass *pass)
+{
+    real *x = buffer_reals(&s->x, batch->n, m->x_stride);
+    if (x == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < m->schema.n_fields; i++) {
+        const struct schema_field *f = &m->schema.fields[i];
+        bag_pool(x + m->field_x[i], m->x_stride, batch->n, &batch->field[i],
+                 &batch->table[f->table], m->schema.tables[f->table].dim, f->pool);
+    }
+    for (uint32_t i = 0; i < m->schema.n_sequences; i++) {
+        if (!sequence_forward(&m->sequence[i], &s->sequence[i], pass, batch, &batch->sequence[i], x,
+                              m->x_stride)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool forward_mlp(const struct model *m, struct model_scratch *s, const struct pass *pass,
+                        real *logit, size_t n)
+{
+    real *s_0 = tower_input(&m->mlp, &s->mlp, n);
+    if (s_0 == NULL || !tower_prepare(&m->mlp, &s->mlp, pass, true)) {
+        return false;
+    }
+    dense_forward(&m->mlp.layer[0].dense, &s->mlp.layer[0].dense, pass, s_0, s->x.data, m->x_stride,
+                  n);
+    return tower_forward(&m->mlp, &s->mlp, pass, logit, n);
+}
+
+static int no_memory(const struct batch *batch, struct undine_err *err)
+{
+    return undine_err_set(err, UNDINE_ENOMEM, "model: out of memory for a batch of %u examples",
+                          batch->n);
+}
+
+static int forward(const struct model *m, real *statistics, struct model_scratch *s,
+                   const struct batch *batch, real *logit, struct undine_err *err)
+{
+    UNDINE_ASSERT(s->model == m);
+    struct pass pass = {.k = m->k, .values = m->values, .statistics = statistics};
+    s->n_trained = 0;
+    if (!forward_x(m, s, batch, &pass) || !forward_mlp(m, s, &pass, logit, batch->n)) {
+        return no_memory(batch, err);
+    }
+    s->n_trained = statistics != NULL ? batch->n : 0;
+    return UNDINE_OK;
+}
+
+int model_forward(struct model *m, struct model_scratch *s, const struct batch *batch,
+                  enum model_mode mode, real *logit, struct undine_err *err)
+{
+    return forward(m, mode == MODEL_TRAIN ? m->values : NULL, s, batch, logit, err);
+}
+
+int model_score(const struct model *m, struct model_scratch *s, const struct batch *batch,
+                real *logit, struct undine_err *err)
+{
+    return forward(m, NULL, s, batch, logit, err);
+}
+
+/* ---- backward ----------------------------------------------------------------------------- */
+
+static bool backward(struct model *m, struct model_scratch *s, const struct batch *batch,
+                     const real *dlogit)
+{
+    struct pass pass = {.k = m->k, .values = m->values, .grads = m->grads};
+    real *dx = buffer_reals(&s->dx, batch->n, m->x_stride);
+    const real *ds_0 = tower_backward(&m->mlp, &s->mlp, &pass, dlogit, batch->n);
+    if (dx == NULL || ds_0 == NULL ||
+        !dense_backward(&m->mlp.layer[0].dense, &s->mlp.layer[0].dense, &pass, dx, ds_0, s->x.data,
+                        m->x_stride, batch->n)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < m->schema.n_sequences; i++) {
+        if (!sequence_backward(&m->sequence[i], &s->sequence[i], &pass, batch, &batch->sequence[i],
+                               dx, m->x_stride)) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < m->schema.n_fields; i++) {
+        const struct schema_field *f = &m->schema.fields[i];
+        bag_pool_backward(&batch->table[f->table], dx + m->field_x[i], m->x_stride, batch->n,
+                          &batch->field[i], m->schema.tables[f->table].dim, f->pool);
+    }
+    return true;
+}
+
+int model_backward(struct model *m, struct model_scratch *s, const struct batch *batch,
+                   const real *dlogit, struct undine_err *err)
+{
+    UNDINE_ASSERT(s->model == m && s->n_trained == batch->n);
+    return backward(m, s, batch, dlogit) ? UNDINE_OK : no_memory(batch, err);
+}
+
+/* ---- loss and names ----------------------------------------------------------------------- */
+
+double model_logloss(double logit, double label)
+{
+    double softplus = log1p(exp(-fabs(logit))) + (logit > 0.0 ? logit : 0.0);
+    return softplus - label * logit;
+}
+
+real model_sigmoid(real logit)
+{
+    double e = exp(-fabs((double)logit));
+    return (real)((logit < 0 ? e : 1.0) / (1.0 + e));
+}
+
+const char *model_kernels(void)
+{
+    return kernels_available(0)->name;
+}

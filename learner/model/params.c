@@ -1,0 +1,40 @@
+#include "learner/model/params.h"
+
+#include "base/hash.h"
+#include "base/random.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+size_t params_add(struct params *p, const char *prefix, const char *name, uint32_t rows,
+                  uint32_t cols, bool trained)
+{
+    UNDINE_ASSERT(p->n < PARAMS_MAX);
+    struct model_param *param = &p->list[p->n++];
+    int len = snprintf(param->name, sizeof param->name, "%s.%s", prefix, name);
+    UNDINE_ASSERT(len > 0 && (size_t)len < sizeof param->name);
+    param->rows = rows;
+    param->cols = cols;
+    param->offset = p->n_values;
+    param->trained = trained;
+    p->n_values += (size_t)rows * cols;
+    return param->offset;
+}
+
+void params_init_glorot(const struct params *p, size_t offset, real *values, uint64_t seed)
+{
+    const struct model_param *param = NULL;
+    for (size_t i = 0; i < p->n; i++) {
+        if (p->list[i].offset == offset) {
+            param = &p->list[i];
+        }
+    }
+    UNDINE_ASSERT(param != NULL);
+    struct random r = {hash_bytes_seeded(param->name, strlen(param->name), seed)};
+    double limit = sqrt(6.0 / ((double)param->rows + (double)param->cols));
+    size_t n = (size_t)param->rows * param->cols;
+    for (size_t i = 0; i < n; i++) {
+        values[offset + i] = (real)(limit * (2.0 * random_unit(&r) - 1.0));
+    }
+}

@@ -1,0 +1,271 @@
+#include "learner/model/sequence.h"
+
+#include "learner/model/bag.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+void sequence_declare(struct sequence *q, struct params *p, const struct schema *schema,
+                      uint32_t which, const size_t *field_x, size_t x,
+                      const struct model_options *opt)
+{
+    const struct schema_sequence *from = &schema->sequences[which];
+    uint32_t e = schema_step_dim(schema, which);
+    *q = (struct sequence){
+        .din = opt->kind == MODEL_DIN,
+        .base_pool = opt->base_pool,
+        .normalize = opt->unit.normalize,
+        .e = e,
+        .e_stride = kernels_stride(e),
+        .n_fields = from->n_fields,
+        .x = x,
+    };
+    for (uint32_t i = 0; i < from->n_fields; i++) {
+        const struct schema_field *f = &schema->fields[from->field[i]];
+        q->field[i].table = f->table;
+        q->field[i].dim = schema->tables[f->table].dim;
+        q->field[i].pool = f->pool;
+        q->field[i].x = field_x[from->field[i]];
+    }
+    if (q->din) {
+        char prefix[MODEL_PARAM_NAME_MAX];
+        (void)snprintf(prefix, sizeof prefix, "unit.%s", from->name);
+        unit_declare(&q->unit, p, prefix, e, opt);
+    }
+}
+
+void sequence_init(const struct sequence *q, const struct params *p, real *values, uint64_t seed)
+{
+    if (q->din) {
+        unit_init(&q->unit, p, values, seed);
+    }
+}
+
+void sequence_scratch_release(struct sequence_scratch *s)
+{
+    buffer_release(&s->e);
+    buffer_release(&s->de);
+    buffer_release(&s->q);
+    buffer_release(&s->dq);
+    buffer_release(&s->v);
+    buffer_release(&s->pair);
+    buffer_release(&s->a);
+    buffer_release(&s->da);
+    unit_scratch_release(&s->unit);
+}
+
+/* ---- weights of the steps ----------------------------------------------------------------- */
+
+static real plain_scale(const struct sequence *q, size_t steps)
+{
+    bool by_length = q->din ? q->normalize == UNIT_LENGTH : q->base_pool == SCHEMA_POOL_MEAN;
+    if (by_length) {
+        return R(1.0) / (real)steps;
+    }
+    return q->din && q->normalize == UNIT_SQRT_DIM ? (real)(1.0 / sqrt((double)q->e)) : R(1.0);
+}
+
+/* a (steps > 0): numbers of the unit in, weights out. */
+static void normalize(const struct sequence *q, const struct pass *pass, real *a, size_t steps)
+{
+    if (q->normalize == UNIT_SOFTMAX) {
+        pass->k->softmax(a, steps);
+        return;
+    }
+    real scale = plain_scale(q, steps);
+    for (size_t j = 0; j < steps; j++) {
+        a[j] *= scale;
+    }
+}
+
+/* da: dL/dweight in, dL/da out. */
+static void normalize_backward(const struct sequence *q, real *da, const real *weight, size_t steps)
+{
+    if (q->normalize == UNIT_SOFTMAX) {
+        double mean = 0.0;
+        for (size_t j = 0; j < steps; j++) {
+            mean += (double)weight[j] * (double)da[j];
+        }
+        for (size_t j = 0; j < steps; j++) {
+            da[j] = weight[j] * (da[j] - (real)mean);
+        }
+        return;
+    }
+    real scale = plain_scale(q, steps);
+    for (size_t j = 0; j < steps; j++) {
+        da[j] *= scale;
+    }
+}
+
+/* ---- forward ------------------------------------------------------------------------------ */
+
+static void embed_steps(const struct sequence *q, struct sequence_scratch *s,
+                        const struct batch *batch, const struct batch_sequences *in)
+{
+    size_t n = in->step_offset[in->n];
+    real *e = s->e.data;
+    for (size_t t = 0; t < n; t++) {
+        memset(e + t * q->e_stride + q->e, 0, (q->e_stride - q->e) * sizeof *e);
+    }
+    for (uint32_t i = 0; i < q->n_fields; i++) {
+        bag_pool(e, q->e_stride, n, &in->step[i], &batch->table[q->field[i].table], q->field[i].dim,
+                 q->field[i].pool);
+        e += q->field[i].dim;
+    }
+}
+
+static void gather_query(const struct sequence *q, real *query, const real *x, size_t x_stride,
+                         size_t n)
+{
+    for (size_t b = 0; b < n; b++, x += x_stride, query += q->e_stride) {
+        real *to = query;
+        for (uint32_t i = 0; i < q->n_fields; i++) {
+            memcpy(to, x + q->field[i].x, q->field[i].dim * sizeof *to);
+            to += q->field[i].dim;
+        }
+        memset(to, 0, (q->e_stride - q->e) * sizeof *to);
+    }
+}
+
+static void count_pairs(size_t *pair, const struct batch_sequences *in, size_t n)
+{
+    pair[0] = 0;
+    for (size_t b = 0; b < n; b++) {
+        uint32_t k = in->of_example[b];
+        pair[b + 1] = pair[b] + (in->step_offset[k + 1] - in->step_offset[k]);
+    }
+}
+
+static bool forward_reserve(const struct sequence *q, struct sequence_scratch *s, size_t n,
+                            const struct batch_sequences *in)
+{
+    if (!buffer_reserve(&s->pair, n + 1, 1, sizeof(size_t))) {
+        return false;
+    }
+    count_pairs(s->pair.data, in, n);
+    size_t pairs = ((const size_t *)s->pair.data)[n];
+    return buffer_reals(&s->e, in->step_offset[in->n], q->e_stride) != NULL &&
+           buffer_reals(&s->q, n, q->e_stride) != NULL &&
+           buffer_reals(&s->v, 1, q->e_stride) != NULL && buffer_reals(&s->a, 1, pairs) != NULL;
+}
+
+static struct unit_input unit_input(const struct sequence_scratch *s,
+                                    const struct batch_sequences *in, size_t n)
+{
+    return (struct unit_input){
+        .n = n,
+        .e = s->e.data,
+        .q = s->q.data,
+        .step_offset = in->step_offset,
+        .of_example = in->of_example,
+        .pair = s->pair.data,
+    };
+}
+
+/* Weights before normalisation. */
+static bool forward_weights(const struct sequence *q, struct sequence_scratch *s,
+                            const struct pass *pass, const struct unit_input *u, const real *x,
+                            size_t x_stride)
+{
+    real *a = s->a.data;
+    if (!q->din) {
+        for (size_t i = 0; i < u->pair[u->n]; i++) {
+            a[i] = 1;
+        }
+        return true;
+    }
+    gather_query(q, s->q.data, x, x_stride, u->n);
+    return unit_forward(&q->unit, &s->unit, pass, u, a);
+}
+
+bool sequence_forward(const struct sequence *q, struct sequence_scratch *s, const struct pass *pass,
+                      const struct batch *batch, const struct batch_sequences *in, real *x,
+                      size_t x_stride)
+{
+    if (!forward_reserve(q, s, batch->n, in)) {
+        return false;
+    }
+    embed_steps(q, s, batch, in);
+    struct unit_input u = unit_input(s, in, batch->n);
+    if (!forward_weights(q, s, pass, &u, x, x_stride)) {
+        return false;
+    }
+    real *v = s->v.data;
+    for (size_t b = 0; b < batch->n; b++) {
+        size_t steps = u.pair[b + 1] - u.pair[b];
+        real *a = (real *)s->a.data + u.pair[b];
+        if (steps > 0) {
+            normalize(q, pass, a, steps);
+        }
+        pass->k->pool(v, a, u.e + (size_t)in->step_offset[in->of_example[b]] * q->e_stride, steps,
+                      q->e_stride);
+        memcpy(x + b * x_stride + q->x, v, q->e * sizeof *v);
+    }
+    return true;
+}
+
+/* ---- backward ----------------------------------------------------------------------------- */
+
+/* Through v = sum of weight times e: de is zeroed and gets its first share, da is written. */
+static void backward_pool(const struct sequence *q, struct sequence_scratch *s,
+                          const struct pass *pass, const struct unit_input *u, const real *dx,
+                          size_t x_stride)
+{
+    real *de = s->de.data;
+    real *dv = s->v.data;
+    memset(dv, 0, q->e_stride * sizeof *dv);
+    for (size_t b = 0; b < u->n; b++) {
+        size_t steps = u->pair[b + 1] - u->pair[b];
+        size_t at = (size_t)u->step_offset[u->of_example[b]] * q->e_stride;
+        const real *a = (const real *)s->a.data + u->pair[b];
+        real *da = (real *)s->da.data + u->pair[b];
+        memcpy(dv, dx + b * x_stride + q->x, q->e * sizeof *dv);
+        pass->k->pool_backward(da, de + at, dv, a, u->e + at, steps, q->e_stride);
+        if (q->din && steps > 0) {
+            normalize_backward(q, da, a, steps);
+        }
+    }
+}
+
+static void scatter_query(const struct sequence *q, const real *dq, real *dx, size_t x_stride,
+                          size_t n)
+{
+    for (size_t b = 0; b < n; b++, dx += x_stride, dq += q->e_stride) {
+        const real *from = dq;
+        for (uint32_t i = 0; i < q->n_fields; i++) {
+            for (uint32_t d = 0; d < q->field[i].dim; d++) {
+                dx[q->field[i].x + d] += from[d];
+            }
+            from += q->field[i].dim;
+        }
+    }
+}
+
+bool sequence_backward(const struct sequence *q, struct sequence_scratch *s,
+                       const struct pass *pass, const struct batch *batch,
+                       const struct batch_sequences *in, real *dx, size_t x_stride)
+{
+    struct unit_input u = unit_input(s, in, batch->n);
+    size_t n_steps = in->step_offset[in->n];
+    real *de = buffer_reals(&s->de, n_steps, q->e_stride);
+    real *dq = buffer_reals(&s->dq, batch->n, q->e_stride);
+    if (de == NULL || dq == NULL || buffer_reals(&s->da, 1, u.pair[u.n]) == NULL) {
+        return false;
+    }
+    memset(de, 0, n_steps * q->e_stride * sizeof *de);
+    backward_pool(q, s, pass, &u, dx, x_stride);
+    if (q->din) {
+        memset(dq, 0, batch->n * q->e_stride * sizeof *dq);
+        if (!unit_backward(&q->unit, &s->unit, pass, &u, de, dq, s->da.data)) {
+            return false;
+        }
+        scatter_query(q, dq, dx, x_stride, batch->n);
+    }
+    for (uint32_t i = 0; i < q->n_fields; i++) {
+        bag_pool_backward(&batch->table[q->field[i].table], de, q->e_stride, n_steps, &in->step[i],
+                          q->field[i].dim, q->field[i].pool);
+        de += q->field[i].dim;
+    }
+    return true;
+}

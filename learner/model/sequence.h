@@ -1,0 +1,56 @@
+/* sequence.h: one behaviour sequence in the model: its steps' vectors e, a weight for each step,
+ * and the pooled vector v = sum of weight times e, which goes into x.
+ *
+ * base: the weights are 1 (sum) or 1/H (mean).  din: an activation unit's number for the step and
+ * the candidate, of which the query is made by concatenating the pooled candidate fields that the
+ * sequence names; then normalised: not at all (the paper), by softmax over the history, by
+ * 1/sqrt(E), by 1/H. An empty history gives v = 0 and no gradient. */
+#ifndef UNDINE_LEARNER_MODEL_SEQUENCE_H
+#define UNDINE_LEARNER_MODEL_SEQUENCE_H
+
+#include "learner/model/batch.h"
+#include "learner/model/unit.h"
+
+struct sequence {
+    bool din;
+    enum schema_pool base_pool;
+    enum model_normalize normalize;
+    uint32_t e;
+    size_t e_stride;
+    uint32_t n_fields;
+    struct {
+        uint32_t table, dim;
+        enum schema_pool pool;
+        size_t x; /* where the candidate's pooled field stands in x */
+    } field[SCHEMA_STEP_FIELDS_MAX];
+    size_t x;         /* where v goes in x */
+    struct unit unit; /* din */
+};
+
+struct sequence_scratch {
+    struct buffer e, de; /* (T, e_stride) */
+    struct buffer q, dq; /* (B, e_stride) */
+    struct buffer v;     /* (B, e_stride); backward: its gradient */
+    struct buffer pair;  /* size_t (B+1) */
+    struct buffer a, da; /* (pairs) weights */
+    struct unit_scratch unit;
+};
+
+/* field_x: where each field of the schema stands in x.  Declares "unit.<name>.…" for din. */
+void sequence_declare(struct sequence *q, struct params *p, const struct schema *schema,
+                      uint32_t which, const size_t *field_x, size_t x,
+                      const struct model_options *opt);
+void sequence_init(const struct sequence *q, const struct params *p, real *values, uint64_t seed);
+void sequence_scratch_release(struct sequence_scratch *s);
+
+/* x (B, x_stride): reads the candidate's fields, writes v.  False where memory is out. */
+bool sequence_forward(const struct sequence *q, struct sequence_scratch *s, const struct pass *pass,
+                      const struct batch *batch, const struct batch_sequences *in, real *x,
+                      size_t x_stride);
+/* dx (B, x_stride): reads dv, ADDS what the query got into the candidate's fields; ADDS into the
+ * gradients of the tables and of the unit. */
+bool sequence_backward(const struct sequence *q, struct sequence_scratch *s,
+                       const struct pass *pass, const struct batch *batch,
+                       const struct batch_sequences *in, real *dx, size_t x_stride);
+
+#endif

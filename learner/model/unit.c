@@ -1,0 +1,324 @@
+#include "learner/model/unit.h"
+
+#include "learner/model/matrix.h"
+
+#include <string.h>
+
+/* Serving runs so many pairs at once, to stay in the second cache; training needs all together for
+ * Dice's statistics. */
+enum { UNIT_BLOCK_PAIRS = 1024 };
+
+void unit_declare(struct unit *u, struct params *p, const char *prefix, uint32_t e,
+                  const struct model_options *opt)
+{
+    *u = (struct unit){
+        .e = e,
+        .k = opt->unit.hidden[0],
+        .e_stride = kernels_stride(e),
+        .k_stride = kernels_stride(opt->unit.hidden[0]),
+        .input = opt->unit.input,
+    };
+    uint32_t parts = u->input == UNIT_PAPER ? 3 : 4;
+    tower_declare(&u->tower, p, prefix, parts * e, opt->unit.n_hidden, opt->unit.hidden,
+                  opt->unit.activation, opt);
+}
+
+void unit_init(const struct unit *u, const struct params *p, real *values, uint64_t seed)
+{
+    tower_init(&u->tower, p, values, seed);
+}
+
+void unit_scratch_release(struct unit_scratch *s)
+{
+    buffer_release(&s->fold);
+    buffer_release(&s->fold_t);
+    buffer_release(&s->dfold);
+    buffer_release(&s->query);
+    buffer_release(&s->p);
+    buffer_release(&s->dp);
+    buffer_release(&s->sums);
+    tower_scratch_release(&s->tower);
+}
+
+/* ---- folding ------------------------------------------------------------------------------ */
+
+/* The parts of the weights that a fold is a sum of: fold += sign * part. */
+struct fold_part {
+    uint32_t part; /* rows part*E.. of the weights */
+    enum { FOLD_H, FOLD_P, FOLD_C } fold;
+    real sign;
+};
+
+static const struct fold_part FOLD_PAPER[] = {{0, FOLD_H, 1}, {1, FOLD_P, 1}, {2, FOLD_C, 1}};
+static const struct fold_part FOLD_OFFICIAL[] = {
+    {0, FOLD_C, 1}, {1, FOLD_H, 1}, {2, FOLD_C, 1}, {2, FOLD_H, -1}, {3, FOLD_P, 1}};
+
+static const struct fold_part *fold_parts(const struct unit *u, size_t *n)
+{
+    bool paper = u->input == UNIT_PAPER;
+    *n = paper ? sizeof FOLD_PAPER / sizeof FOLD_PAPER[0]
+               : sizeof FOLD_OFFICIAL / sizeof FOLD_OFFICIAL[0];
+    return paper ? FOLD_PAPER : FOLD_OFFICIAL;
+}
+
+static real *fold_of(const struct unit *u, const struct buffer *folds, size_t which)
+{
+    return (real *)folds->data + which * u->e * u->k_stride;
+}
+
+static real *fold_t_of(const struct unit *u, const struct buffer *folds, size_t which)
+{
+    return (real *)folds->data + which * u->k * u->e_stride;
+}
+
+static bool fold(const struct unit *u, struct unit_scratch *s, const struct pass *pass)
+{
+    size_t size = (size_t)u->e * u->k_stride;
+    real *folds = buffer_reals(&s->fold, 1, 3 * size + u->k_stride);
+    if (folds == NULL) {
+        return false;
+    }
+    memset(folds, 0, 3 * size * sizeof *folds);
+    const real *weight = pass->values + u->tower.layer[0].dense.weight;
+    size_t n_parts;
+    const struct fold_part *parts = fold_parts(u, &n_parts);
+    for (size_t i = 0; i < n_parts; i++) {
+        real *to = fold_of(u, &s->fold, parts[i].fold);
+        const real *from = weight + (size_t)parts[i].part * u->e * u->k;
+        for (size_t r = 0; r < u->e; r++, to += u->k_stride, from += u->k) {
+            for (size_t j = 0; j < u->k; j++) {
+                to[j] += parts[i].sign * from[j];
+            }
+        }
+    }
+    matrix_pad(folds + 3 * size, pass->values + u->tower.layer[0].dense.bias, 1, u->k, u->k_stride);
+    return true;
+}
+
+/* The gradient of the weights from those of the folds. */
+static void unfold(const struct unit *u, const struct unit_scratch *s, const struct pass *pass)
+{
+    real *grad = pass->grads + u->tower.layer[0].dense.weight;
+    size_t n_parts;
+    const struct fold_part *parts = fold_parts(u, &n_parts);
+    for (size_t i = 0; i < n_parts; i++) {
+        real *to = grad + (size_t)parts[i].part * u->e * u->k;
+        const real *from = fold_of(u, &s->dfold, parts[i].fold);
+        for (size_t r = 0; r < u->e; r++, to += u->k, from += u->k_stride) {
+            for (size_t j = 0; j < u->k; j++) {
+                to[j] += parts[i].sign * from[j];
+            }
+        }
+    }
+}
+
+/* ---- forward ------------------------------------------------------------------------------ */
+
+static const real *steps_of(const struct unit *u, const struct unit_input *in, size_t i)
+{
+    return in->e + (size_t)in->step_offset[in->of_example[i]] * u->e_stride;
+}
+
+/* query (B, k_stride) = q W_c + b */
+static bool forward_query(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
+                          const struct unit_input *in)
+{
+    real *query = buffer_reals(&s->query, in->n, u->k_stride);
+    if (query == NULL) {
+        return false;
+    }
+    pass->k->gemm(&(struct gemm){
+        .c = query,
+        .ldc = u->k_stride,
+        .a = in->q,
+        .a_row = u->e_stride,
+        .a_col = 1,
+        .b = fold_of(u, &s->fold, FOLD_C),
+        .ldb = u->k_stride,
+        .m = in->n,
+        .n = u->k_stride,
+        .k = u->e,
+        .bias = fold_of(u, &s->fold, 3),
+    });
+    return true;
+}
+
+/* s_0 of examples first..last-1, then the tower. */
+static bool forward_block(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
+                          const struct unit_input *in, size_t first, size_t last, real *a)
+{
+    size_t n = in->pair[last] - in->pair[first];
+    real *s_0 = tower_input(&u->tower, &s->tower, n);
+    if (s_0 == NULL) {
+        return false;
+    }
+    real *p = s->p.data;
+    for (size_t i = first; i < last; i++) {
+        size_t steps = in->pair[i + 1] - in->pair[i];
+        if (steps == 0) {
+            continue;
+        }
+        pass->k->mix_rows(p, fold_of(u, &s->fold, FOLD_H), fold_of(u, &s->fold, FOLD_P),
+                          in->q + i * u->e_stride, u->e, u->k_stride);
+        pass->k->gemm(&(struct gemm){
+            .c = s_0 + (in->pair[i] - in->pair[first]) * u->k_stride,
+            .ldc = u->k_stride,
+            .a = steps_of(u, in, i),
+            .a_row = u->e_stride,
+            .a_col = 1,
+            .b = p,
+            .ldb = u->k_stride,
+            .m = steps,
+            .n = u->k_stride,
+            .k = u->e,
+            .bias = (const real *)s->query.data + i * u->k_stride,
+        });
+    }
+    return tower_forward(&u->tower, &s->tower, pass, a + in->pair[first], n);
+}
+
+bool unit_forward(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
+                  const struct unit_input *in, real *a)
+{
+    if (!fold(u, s, pass) || !tower_prepare(&u->tower, &s->tower, pass, false) ||
+        !forward_query(u, s, pass, in) || buffer_reals(&s->p, u->e, u->k_stride) == NULL) {
+        return false;
+    }
+    size_t pairs_max = pass->statistics != NULL ? in->pair[in->n] : UNIT_BLOCK_PAIRS;
+    for (size_t first = 0, last; first < in->n; first = last) {
+        last = first + 1;
+        while (last < in->n && in->pair[last + 1] - in->pair[first] <= pairs_max) {
+            last++;
+        }
+        if (!forward_block(u, s, pass, in, first, last, a)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- backward ----------------------------------------------------------------------------- */
+
+static bool backward_reserve(const struct unit *u, struct unit_scratch *s, size_t n)
+{
+    size_t fold_size = (size_t)u->e * u->k_stride;
+    real *dfold = buffer_reals(&s->dfold, 3, fold_size);
+    if (dfold == NULL || buffer_reals(&s->fold_t, 3 * u->k, u->e_stride) == NULL ||
+        buffer_reals(&s->p, u->k, u->e_stride) == NULL ||
+        buffer_reals(&s->dp, u->e, u->k_stride) == NULL ||
+        buffer_reals(&s->query, n, u->k_stride) == NULL ||
+        !buffer_reserve(&s->sums, u->k_stride, 1, sizeof(double))) {
+        return false;
+    }
+    memset(dfold, 0, 3 * fold_size * sizeof *dfold);
+    for (size_t f = 0; f < 3; f++) {
+        matrix_transpose(fold_t_of(u, &s->fold_t, f), fold_of(u, &s->fold, f), u->e, u->k,
+                         u->k_stride, u->e_stride);
+    }
+    return true;
+}
+
+/* Example i with steps > 0: de += ds_0 P^T;  dP = e^T ds_0, and what follows from it. */
+static void backward_example(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
+                             const struct unit_input *in, size_t i, const real *ds_0, real *de,
+                             real *dq)
+{
+    size_t steps = in->pair[i + 1] - in->pair[i];
+    size_t step = in->step_offset[in->of_example[i]];
+    const real *q = in->q + i * u->e_stride;
+    real *p_t = s->p.data;
+    real *dp = s->dp.data;
+    pass->k->mix_columns(p_t, fold_t_of(u, &s->fold_t, FOLD_H), fold_t_of(u, &s->fold_t, FOLD_P), q,
+                         u->k, u->e_stride);
+    pass->k->gemm(&(struct gemm){
+        .c = de + step * u->e_stride,
+        .ldc = u->e_stride,
+        .a = ds_0,
+        .a_row = u->k_stride,
+        .a_col = 1,
+        .b = p_t,
+        .ldb = u->e_stride,
+        .m = steps,
+        .n = u->e_stride,
+        .k = u->k,
+        .add = true,
+    });
+    pass->k->gemm(&(struct gemm){
+        .c = dp,
+        .ldc = u->k_stride,
+        .a = steps_of(u, in, i),
+        .a_row = 1,
+        .a_col = u->e_stride,
+        .b = ds_0,
+        .ldb = u->k_stride,
+        .m = u->e,
+        .n = u->k_stride,
+        .k = steps,
+    });
+    pass->k->mix_backward(fold_of(u, &s->dfold, FOLD_H), fold_of(u, &s->dfold, FOLD_P),
+                          dq + i * u->e_stride, dp, fold_of(u, &s->fold, FOLD_P), q, u->e,
+                          u->k_stride);
+}
+
+/* From the sums of ds_0 over each example's steps, dquery (B, k_stride):
+ * dW_c = q^T dquery, db = its column sums, dq += dquery W_c^T. */
+static void backward_query(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
+                           const struct unit_input *in, real *dq)
+{
+    const real *dquery = s->query.data;
+    pass->k->gemm(&(struct gemm){
+        .c = fold_of(u, &s->dfold, FOLD_C),
+        .ldc = u->k_stride,
+        .a = in->q,
+        .a_row = 1,
+        .a_col = u->e_stride,
+        .b = dquery,
+        .ldb = u->k_stride,
+        .m = u->e,
+        .n = u->k_stride,
+        .k = in->n,
+    });
+    pass->k->gemm(&(struct gemm){
+        .c = dq,
+        .ldc = u->e_stride,
+        .a = dquery,
+        .a_row = u->k_stride,
+        .a_col = 1,
+        .b = fold_t_of(u, &s->fold_t, FOLD_C),
+        .ldb = u->e_stride,
+        .m = in->n,
+        .n = u->e_stride,
+        .k = u->k,
+        .add = true,
+    });
+    double *sums = s->sums.data;
+    memset(sums, 0, u->k_stride * sizeof *sums);
+    pass->k->column_sums(sums, dquery, in->n, u->k_stride);
+    matrix_add_sums(pass->grads + u->tower.layer[0].dense.bias, sums, u->k);
+}
+
+bool unit_backward(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
+                   const struct unit_input *in, real *de, real *dq, const real *da)
+{
+    const real *ds_0 = tower_backward(&u->tower, &s->tower, pass, da, in->pair[in->n]);
+    if (ds_0 == NULL || !backward_reserve(u, s, in->n)) {
+        return false;
+    }
+    double *sums = s->sums.data;
+    for (size_t i = 0; i < in->n; i++) {
+        size_t steps = in->pair[i + 1] - in->pair[i];
+        const real *ds_0_i = ds_0 + in->pair[i] * u->k_stride;
+        real *dquery = (real *)s->query.data + i * u->k_stride;
+        memset(sums, 0, u->k_stride * sizeof *sums);
+        pass->k->column_sums(sums, ds_0_i, steps, u->k_stride);
+        for (size_t j = 0; j < u->k_stride; j++) {
+            dquery[j] = (real)sums[j];
+        }
+        if (steps > 0) {
+            backward_example(u, s, pass, in, i, ds_0_i, de, dq);
+        }
+    }
+    backward_query(u, s, pass, in, dq);
+    unfold(u, s, pass);
+    return true;
+}
