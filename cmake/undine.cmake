@@ -57,3 +57,19 @@ function(undine_script_test name script)
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 900 SKIP_RETURN_CODE 77 ENVIRONMENT
     "UNDINE=${CMAKE_BINARY_DIR}/undine;ROOT=${PROJECT_SOURCE_DIR};BUILD=${CMAKE_BINARY_DIR}")
 endfunction()
+
+# undine_fuzz(NAME SOURCES file... LIBS lib... CORPUS path...): a fuzz target.  As a test it replays its corpus (paths
+# below tests/ or absolute) and mutations of it; with UNDINE_FUZZ it is a libFuzzer program.
+function(undine_fuzz name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LIBS;CORPUS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE undine_flags ${ARG_LIBS} undine_base)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+  if(UNDINE_FUZZ)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+    return()
+  endif()
+  target_sources(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests/fuzz/driver.c)
+  add_test(NAME ${name} COMMAND ${name} ${ARG_CORPUS} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}/tests)
+  set_tests_properties(${name} PROPERTIES LABELS fast TIMEOUT 600)
+endfunction()
