@@ -1,0 +1,80 @@
+/* trainers.h: options for small trainers, and whether two trainers are in the same state, bit for
+ * bit. */
+#ifndef UNDINE_TESTS_TRAINERS_H
+#define UNDINE_TESTS_TRAINERS_H
+
+#include "learner/trainer_state.h"
+
+#include <string.h>
+
+static inline struct trainer_options trainers_options(void)
+{
+    struct trainer_options o = {
+        .model = MODEL_OPTIONS_DEFAULT,
+        .batch_max = 32,
+        .max_delay_ms = 60000,
+        .optimizer = {.kind = OPTIMIZER_ADAGRAD,
+                      .rate = 0.1,
+                      .dense_rate = 0.05,
+                      .eps = 1e-8,
+                      .beta1 = 0.9,
+                      .beta2 = 0.999,
+                      .accumulator = 0.1},
+        .row_scale = 0.05,
+        .metrics_window = 1000,
+    };
+    o.model.kind = MODEL_DIN;
+    o.model.unit.n_hidden = 1;
+    o.model.unit.hidden[0] = 16;
+    o.model.mlp.n_hidden = 2;
+    o.model.mlp.hidden[0] = 32;
+    o.model.mlp.hidden[1] = 16;
+    return o;
+}
+
+static inline bool trainers_tables_equal(const struct table *a, const struct table *b)
+{
+    if (a->n_rows != b->n_rows || a->row_bytes != b->row_bytes) {
+        return false;
+    }
+    size_t floats = (size_t)a->opt.dim + a->opt.n_slots;
+    for (uint32_t row = 0; row < a->n_used; row++) {
+        const struct table_row *x = table_row(a, row);
+        uint32_t other = x->key != 0 ? table_find(b, x->key) : 0;
+        if (x->key == 0) {
+            continue;
+        }
+        if (other == TABLE_NONE) {
+            return false;
+        }
+        const struct table_row *y = table_row(b, other);
+        if (x->count != y->count || x->seen_day != y->seen_day ||
+            memcmp(x->value, y->value, floats * sizeof(float)) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static inline bool trainers_equal(const struct trainer *a, const struct trainer *b)
+{
+    for (uint32_t k = 0; k < a->schema.n_tables; k++) {
+        if (!trainers_tables_equal(&a->table[k], &b->table[k])) {
+            return false;
+        }
+    }
+    size_t n = model_n_values(a->model) * sizeof(float);
+    size_t slots = optimizer_slots(a->opt.optimizer.kind);
+    return memcmp(model_values(a->model), model_values(b->model), n) == 0 &&
+           memcmp(a->dense_slot, b->dense_slot, slots * n) == 0 &&
+           memcmp(&a->counters, &b->counters, sizeof a->counters) == 0 &&
+           memcmp(&a->metrics.sums, &b->metrics.sums, sizeof a->metrics.sums) == 0 &&
+           memcmp(a->metrics.bucket, b->metrics.bucket,
+                  METRICS_BUCKETS * sizeof *a->metrics.bucket) == 0 &&
+           memcmp(&a->popularity_metrics.sums, &b->popularity_metrics.sums,
+                  sizeof a->metrics.sums) == 0 &&
+           a->metrics.window_n == b->metrics.window_n && a->trained_seq == b->trained_seq &&
+           a->event_time_ms == b->event_time_ms;
+}
+
+#endif
