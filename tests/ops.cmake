@@ -1,4 +1,5 @@
 # What is run, and the rules of the tree.
+undine_test(test_args SOURCES unit/test_args.c LIBS undine_ops LABELS fast)
 undine_test(test_log SOURCES unit/test_log.c LIBS undine_ops LABELS fast)
 undine_test(test_metrics_text SOURCES unit/test_metrics_text.c LIBS undine_ops LABELS fast)
 if(NOT UNDINE_TSAN)
