@@ -1,9 +1,9 @@
 /* config.h: everything that a user can set, typed, ranged, documented, with a default.
  *
  * One table (config_keys.c) is the parser, the validator, the defaults and the reference
- * (docs/configuration.md).  The file is YAML; `-o key=value` overrides it; a value may be taken from
- * the environment (`${NAME}`) or a file (`kafka: sasl.password: {file: PATH}`), so that secrets stay
- * out of it.  An error names file, line, key, value and what would be right. */
+ * (docs/configuration.md).  The file is YAML; `-o key=value` overrides it; a value may be taken
+ * from the environment (`${NAME}`) or a file (`kafka: sasl.password: {file: PATH}`), so that
+ * secrets stay out of it.  An error names file, line, key, value and what would be right. */
 #ifndef UNDINE_CONFIGS_CONFIG_H
 #define UNDINE_CONFIGS_CONFIG_H
 
@@ -34,8 +34,8 @@ struct config {
     struct users_options users;
     struct trainer_options trainer;
     struct {
-        int64_t interval_ms;  /* wall time between versions of the daemon */
-        uint32_t keep;        /* versions kept, at least 2 */
+        int64_t interval_ms; /* wall time between versions of the daemon */
+        uint32_t keep;       /* versions kept, at least 2 */
     } snapshot;
     struct {
         char listen[256]; /* "127.0.0.1:9187"; empty = no HTTP */
@@ -45,6 +45,10 @@ struct config {
 /* Defaults, then the file, then the overrides ("path.to.key=value").  UNDINE_ECONFIG. */
 int config_load(struct config **out, const char *file, const char *const *overrides,
                 size_t n_overrides, struct undine_err *err);
+/* The same from memory; `file` is what errors call it, and where `{file: ...}` is looked up from.
+ */
+int config_parse(struct config **out, const char *file, const void *data, size_t len,
+                 const char *const *overrides, size_t n_overrides, struct undine_err *err);
 void config_free(struct config *c);
 
 /* The effective configuration as YAML, secrets masked.  Caller frees. */
