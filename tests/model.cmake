@@ -1,3 +1,16 @@
 # Tests of this layer, by hand.  The double build checks gradients, the float one is what runs.
+# undine_model_test(NAME SOURCES file...): in both.
+function(undine_model_test name)
+  undine_test(${name} SOURCES ${ARGN} LIBS undine_model m LABELS fast)
+  undine_test(${name}_f64 SOURCES ${ARGN} LIBS undine_model_f64 m LABELS fast)
+endfunction()
+
 undine_test(test_model_gradient SOURCES unit/test_model_gradient.c support/toy_batch.c
   LIBS undine_model_f64 m LABELS fast)
+undine_model_test(test_model_reference unit/test_model_reference.c support/model_reference.c
+  support/toy_batch.c)
+undine_model_test(test_model_kernels unit/test_model_kernels.c)
+
+add_executable(bench_model bench/bench_model.c support/toy_batch.c)
+target_link_libraries(bench_model PRIVATE undine_model PkgConfig::OPENBLAS)
+set_target_properties(bench_model PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)

@@ -130,6 +130,12 @@ int model_scratch_open(struct model_scratch **out, const struct model *m, struct
     return UNDINE_OK;
 }
 
+void model_scratch_use(struct model_scratch *s, const struct model *m)
+{
+    s->model = m;
+    s->n_trained = 0;
+}
+
 void model_scratch_close(struct model_scratch *s)
 {
     if (s == NULL) {

@@ -77,6 +77,8 @@ void model_zero_grads(struct model *m);
 /* Memory of forward and backward for one thread; grows to the largest batch seen, then stays. */
 struct model_scratch;
 int model_scratch_open(struct model_scratch **out, const struct model *m, struct undine_err *err);
+/* Use the memory with another model from here on, of whatever shape. */
+void model_scratch_use(struct model_scratch *s, const struct model *m);
 void model_scratch_close(struct model_scratch *s);
 
 enum model_mode {

@@ -8,13 +8,9 @@
 
 #ifdef UNDINE_REAL_DOUBLE
 typedef double real;
-#define REAL_GEMM cblas_dgemm
-#define REAL_GEMV cblas_dgemv
 #define R(x) x
 #else
 typedef float real;
-#define REAL_GEMM cblas_sgemm
-#define REAL_GEMV cblas_sgemv
 #define R(x) x##f
 #endif
 

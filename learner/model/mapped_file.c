@@ -1,0 +1,48 @@
+#include "learner/model/mapped_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int mapped_file_open(struct mapped_file *out, const char *path, struct undine_err *err)
+{
+    int rc = UNDINE_OK;
+    struct mapped_file m = {0};
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return undine_err_sys(err, errno == ENOENT ? UNDINE_ENOTFOUND : UNDINE_EIO, errno, "%s",
+                              path);
+    }
+    if (fstat(fd, &st) < 0) {
+        rc = undine_err_sys(err, UNDINE_EIO, errno, "%s: stat", path);
+        goto out;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        rc = undine_err_set(err, UNDINE_EIO, "%s: is not a regular file", path);
+        goto out;
+    }
+    if (st.st_size > 0) {
+        void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+        if (data == MAP_FAILED) {
+            rc = undine_err_sys(err, UNDINE_EIO, errno, "%s: mmap of %lld bytes", path,
+                                (long long)st.st_size);
+            goto out;
+        }
+        m = (struct mapped_file){.data = data, .len = (size_t)st.st_size};
+    }
+    *out = m;
+out:
+    (void)close(fd);
+    return rc;
+}
+
+void mapped_file_close(struct mapped_file *m)
+{
+    if (m != NULL && m->len > 0) {
+        (void)munmap((void *)(uintptr_t)m->data, m->len);
+        *m = (struct mapped_file){0};
+    }
+}

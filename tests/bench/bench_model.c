@@ -1,0 +1,243 @@
+/* Model part of a training step, and of scoring, one core, one JSON line each.
+ *
+ *   bench_model [seconds]
+ *
+ * train: forward and backward at batch 256, history 50 (or 13), item 18 + category 18, official
+ * unit 80-40, MLP 200-80, Dice; the embedding rows are gathered already.  score: 400 candidates of
+ * one user against 50 steps.  gemm: the products of that model against OpenBLAS. */
+#include "learner/model/kernels.h"
+#include "learner/model/model.h"
+#include "tests/support/toy_batch.h"
+
+#include <cblas.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static double seconds_min = 1.0;
+
+static double now_s(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void must(int rc, const struct undine_err *err)
+{
+    if (rc != UNDINE_OK) {
+        (void)fprintf(stderr, "bench_model: %s\n", err->msg);
+        exit(1);
+    }
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+struct shape {
+    const char *name;
+    uint32_t batch, steps, dim;
+    enum model_unit_input input;
+    uint32_t n_hidden, hidden[2];
+    enum model_activation activation;
+};
+
+static struct model_options options_of(const struct shape *s)
+{
+    struct model_options o = MODEL_OPTIONS_DEFAULT;
+    o.unit.input = s->input;
+    o.unit.n_hidden = s->n_hidden;
+    memcpy(o.unit.hidden, s->hidden, sizeof s->hidden);
+    o.unit.activation = o.mlp.activation = s->activation;
+    return o;
+}
+
+static void bench_train(const struct shape *shape)
+{
+    struct undine_err err = {0};
+    struct random r = {1};
+    struct schema schema;
+    struct toy_batch toy;
+    struct model *m;
+    struct model_scratch *s;
+    toy_schema_plain(&schema, shape->dim);
+    toy_batch_init(&toy, &schema,
+                   &(struct toy_shape){.examples = shape->batch,
+                                       .steps_max = shape->steps,
+                                       .rows = 4000,
+                                       .values = 1,
+                                       .fixed_length = true},
+                   &r);
+    struct model_options o = options_of(shape);
+    must(model_open(&m, &schema, &o, &err), &err);
+    must(model_scratch_open(&s, m, &err), &err);
+    real *logit = calloc(shape->batch, sizeof *logit),
+         *dlogit = calloc(shape->batch, sizeof *dlogit);
+    if (logit == NULL || dlogit == NULL) {
+        exit(1);
+    }
+    double forward = 0.0, backward = 0.0, best = 1e9, start = now_s();
+    size_t n = 0;
+    while (now_s() - start < seconds_min) {
+        double t0 = now_s();
+        must(model_forward(m, s, &toy.batch, MODEL_TRAIN, logit, &err), &err);
+        for (uint32_t i = 0; i < shape->batch; i++) {
+            dlogit[i] = (model_sigmoid(logit[i]) - toy.label[i]) / (real)shape->batch;
+        }
+        double t1 = now_s();
+        model_zero_grads(m);
+        must(model_backward(m, s, &toy.batch, dlogit, &err), &err);
+        double t2 = now_s();
+        forward += t1 - t0;
+        backward += t2 - t1;
+        best = t2 - t0 < best ? t2 - t0 : best;
+        n++;
+    }
+    double examples = (double)n * shape->batch;
+    printf("{\"bench\": \"model_train\", \"shape\": \"%s\", \"kernels\": \"%s\", \"batch\": %u, "
+           "\"history\": %u, \"examples_per_s\": %.0f, \"examples_per_s_best\": %.0f, "
+           "\"forward_us_per_example\": %.2f, \"backward_us_per_example\": %.2f}\n",
+           shape->name, model_kernels(), shape->batch, shape->steps,
+           examples / (forward + backward), shape->batch / best, forward / examples * 1e6,
+           backward / examples * 1e6);
+    free(logit);
+    free(dlogit);
+    model_scratch_close(s);
+    model_close(m);
+    toy_batch_release(&toy);
+}
+
+static void bench_score(const struct shape *shape)
+{
+    enum { CALLS_MAX = 4096 };
+    static double us[CALLS_MAX];
+    struct undine_err err = {0};
+    struct random r = {1};
+    struct schema schema;
+    struct toy_batch toy;
+    struct model *m;
+    struct model_scratch *s;
+    toy_schema_plain(&schema, shape->dim);
+    toy_batch_init(&toy, &schema,
+                   &(struct toy_shape){.examples = shape->batch,
+                                       .steps_max = shape->steps,
+                                       .rows = 4000,
+                                       .values = 1,
+                                       .fixed_length = true},
+                   &r);
+    uint32_t *all_first = calloc(shape->batch, sizeof *all_first);
+    real *logit = calloc(shape->batch, sizeof *logit);
+    struct batch batch = toy.batch;
+    batch.sequence[0].n = 1;
+    batch.sequence[0].of_example = all_first;
+    struct model_options o = options_of(shape);
+    must(model_open(&m, &schema, &o, &err), &err);
+    must(model_scratch_open(&s, m, &err), &err);
+    size_t n = 0;
+    double start = now_s();
+    while (now_s() - start < seconds_min && n < CALLS_MAX) {
+        double t0 = now_s();
+        must(model_score(m, s, &batch, logit, &err), &err);
+        us[n++] = (now_s() - t0) * 1e6;
+    }
+    qsort(us, n, sizeof us[0], by_value);
+    printf(
+        "{\"bench\": \"model_score\", \"shape\": \"%s\", \"kernels\": \"%s\", \"candidates\": %u, "
+        "\"history\": %u, \"us_p50\": %.0f, \"us_p99\": %.0f}\n",
+        shape->name, model_kernels(), shape->batch, shape->steps, us[n / 2], us[n * 99 / 100]);
+    free(all_first);
+    free(logit);
+    model_scratch_close(s);
+    model_close(m);
+    toy_batch_release(&toy);
+}
+
+struct product {
+    size_t m, n, k;
+    bool transposed; /* a is (k, m) */
+};
+
+static double product_us(const struct kernels *k, const struct product *p, real *c, const real *a,
+                         const real *b)
+{
+    double best = 1e9;
+    size_t reps = (size_t)(1e7 / (double)(p->m * p->n * p->k)) + 1;
+    for (int round = 0; round < 9; round++) {
+        double t0 = now_s();
+        for (size_t i = 0; i < reps; i++) {
+            if (k != NULL) {
+                k->gemm(&(struct gemm){c, p->n, a, p->transposed ? 1 : p->k,
+                                       p->transposed ? p->m : 1, b, p->n, p->m, p->n, p->k, NULL,
+                                       false});
+            } else {
+                cblas_sgemm(CblasRowMajor, p->transposed ? CblasTrans : CblasNoTrans, CblasNoTrans,
+                            (int)p->m, (int)p->n, (int)p->k, 1, a,
+                            (int)(p->transposed ? p->m : p->k), b, (int)p->n, 0, c, (int)p->n);
+            }
+        }
+        double us = (now_s() - t0) / (double)reps * 1e6;
+        best = us < best ? us : best;
+    }
+    return best;
+}
+
+static void bench_gemm(void)
+{
+    static const struct product products[] = {
+        {50, 80, 36, false},     {50, 48, 80, false},    {36, 80, 50, true},
+        {13, 80, 36, false},     {12800, 48, 80, false}, {80, 48, 12800, true},
+        {256, 208, 144, false},  {256, 80, 200, false},  {144, 208, 256, true},
+        {5000, 208, 192, false},
+    };
+    for (size_t i = 0; i < sizeof products / sizeof products[0]; i++) {
+        const struct product *p = &products[i];
+        real *a = calloc(p->m * p->k, sizeof *a), *b = calloc(p->k * p->n, sizeof *b);
+        real *c = calloc(p->m * p->n, sizeof *c);
+        if (a == NULL || b == NULL || c == NULL) {
+            exit(1);
+        }
+        double flops = 2e-3 * (double)(p->m * p->n * p->k);
+        double own = product_us(kernels_available(0), p, c, a, b);
+        double blas = product_us(NULL, p, c, a, b);
+        printf("{\"bench\": \"gemm\", \"m\": %zu, \"n\": %zu, \"k\": %zu, \"transposed\": %s, "
+               "\"own_us\": %.2f, \"own_gflops\": %.0f, \"openblas_us\": %.2f, "
+               "\"openblas_gflops\": %.0f, \"openblas_core\": \"%s\"}\n",
+               p->m, p->n, p->k, p->transposed ? "true" : "false", own, flops / own, blas,
+               flops / blas, openblas_get_corename());
+        free(a);
+        free(b);
+        free(c);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct shape shapes[] = {
+        {"official 80-40, history 50", 256, 50, 18, UNIT_OFFICIAL, 2, {80, 40}, ACT_DICE},
+        {"official 80-40, history 13", 512, 13, 18, UNIT_OFFICIAL, 2, {80, 40}, ACT_DICE},
+        {"official 80-40, history 30", 512, 30, 18, UNIT_OFFICIAL, 2, {80, 40}, ACT_DICE},
+        {"paper 36, history 50", 256, 50, 18, UNIT_PAPER, 1, {36}, ACT_DICE},
+        {"paper 36, history 50, batch 32", 32, 50, 18, UNIT_PAPER, 1, {36}, ACT_DICE},
+        {"paper 36, history 50, batch 5000", 5000, 50, 18, UNIT_PAPER, 1, {36}, ACT_DICE},
+    };
+    static const struct shape scores[] = {
+        {"official 80-40", 400, 50, 18, UNIT_OFFICIAL, 2, {80, 40}, ACT_DICE},
+        {"paper 36", 400, 50, 18, UNIT_PAPER, 1, {36}, ACT_DICE},
+        {"paper 36, one candidate", 1, 50, 18, UNIT_PAPER, 1, {36}, ACT_DICE},
+    };
+    if (argc > 1) {
+        seconds_min = strtod(argv[1], NULL);
+    }
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        bench_train(&shapes[i]);
+    }
+    for (size_t i = 0; i < sizeof scores / sizeof scores[0]; i++) {
+        bench_score(&scores[i]);
+    }
+    bench_gemm();
+    return 0;
+}
