@@ -26,7 +26,7 @@
     X(UNDINE_ESTATE, -11, "state does not fit the configuration")                                  \
     X(UNDINE_EGUARD, -12, "stopped by a guard")
 
-enum undine_error {
+enum undine_err_code {
 #define X(name, value, text) name = value,
     UNDINE_ERRORS(X)
 #undef X
