@@ -359,8 +359,8 @@ static int get_chunk(struct store *s, enum store_family f, const uint64_t *keys,
                      store_value_fn fn, void *payload, struct undine_err *err)
 {
     uint8_t bytes[GET_MANY_CHUNK][8];
-    const char *at[GET_MANY_CHUNK];
-    size_t sizes[GET_MANY_CHUNK];
+    const char *at[GET_MANY_CHUNK] = {NULL};
+    size_t sizes[GET_MANY_CHUNK] = {0};
     rocksdb_pinnableslice_t *slices[GET_MANY_CHUNK];
     char *texts[GET_MANY_CHUNK];
     for (size_t i = 0; i < n; i++) {
