@@ -43,9 +43,15 @@ static void append_step(struct twin *t, uint64_t user, const struct event *item,
             s.words[s.n_words++] = ids[i];
         }
     }
-    for (size_t k = 0; k < t->n_steps; k++) {
-        const struct twin_step *o = &t->steps[k];
-        if (!o->removed && o->user == user && o->sequence == sequence && o->n_words == s.n_words &&
+    /* Not where one of the newest steps is the same. */
+    uint32_t seen = 0;
+    for (size_t k = t->n_steps; k > 0 && seen < q->length; k--) {
+        const struct twin_step *o = &t->steps[k - 1];
+        if (o->removed || o->user != user || o->sequence != sequence) {
+            continue;
+        }
+        seen++;
+        if (o->n_words == s.n_words &&
             memcmp(o->words, s.words, s.n_words * sizeof s.words[0]) == 0) {
             return;
         }
