@@ -117,14 +117,26 @@ struct source_kafka_options {
     const struct source_kafka_option *pass;
     size_t n_pass;
     bool until_end;         /* bounded: fix the end offsets at open */
-    const char *const *accept_loss; /* "topic:partition" whose loss the operator accepts */
+    int64_t from_ms;        /* partitions never read start at the first record of this time or later;
+                               <= 0: at their beginning */
+    int64_t to_ms;          /* with until_end: end before the first record of this time; <= 0: at the
+                               end as it is now */
+    const char *const *accept_loss; /* "topic:partition" whose loss, found at open, is accepted */
     size_t n_accept_loss;
     int metadata_timeout_ms; /* how long open waits for the brokers */
     source_log_fn log;
     void *log_payload;
 };
-/* Assign every owned partition at its stored position after checking its fence.  UNDINE_ELOSS where
- * the stored offset is gone, the fence differs, or the number of partitions changed under shards. */
+/* Assign every owned partition at its stored position, after checking that the record before it (the
+ * fence) is still the one that was read.  Where the position is gone at the source or the fence
+ * differs: UNDINE_ELOSS, which says the stored, low and high offset; for an accepted partition,
+ * reading goes on at the low offset instead, and the caller sees another `position.next` than it
+ * stored and records that.  Losses while running always end in UNDINE_ELOSS from poll.
+ * UNDINE_EAGAIN where no broker answers in time: may be called again.  UNDINE_ENOTFOUND names a topic
+ * that does not exist, UNDINE_ECONFIG a key that is refused or partition counts that differ under
+ * shards.  maintain gives UNDINE_ELOSS where a topic is deleted, shrinks, or grows under shards (its
+ * users would change shards), and UNDINE_ESTATE where it grows otherwise: a restart reads the new
+ * partitions from their beginning. */
 int source_kafka_open(struct source **out, const struct source_kafka_options *opt,
                       source_position_fn position, void *payload, struct undine_err *err);
 /* Is `key` one that exactly-once rests on and that a configuration may not set?  Returns the reason

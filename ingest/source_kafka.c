@@ -1,0 +1,816 @@
+#include "ingest/source.h"
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/within.h"
+#include "ingest/kafka_conf.h"
+#include "ingest/offset_guard.h"
+#include "ingest/shard.h"
+
+#include <librdkafka/rdkafka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* librdkafka's own threads fetch and decompress; everything here runs in the ingest thread, which
+ * also serves the callbacks.  Each partition has a queue that is cut off from the consumer's, so
+ * that the loop alone decides which partition goes on. */
+
+enum {
+    STEP_MS = 100,   /* how long open waits between two looks */
+    QUERY_MS = 5000, /* one question to a broker */
+    CHECK_MS = 500,  /* one question while the loop waits */
+    METADATA_PERIOD_MS = 30000,
+    AWAY_PERIOD_MS = 1000, /* the same while brokers are away */
+    COMMIT_PERIOD_MS = 5000,
+    TOPIC_GRACE_MS = 10000, /* a topic may be missing from metadata this long */
+    LOW_FRESH_MS = 1000,    /* how old a low offset may be that explains a gap */
+    CLOSE_MS = 5000,
+    REASON_MAX = 300
+};
+
+struct partition_state {
+    rd_kafka_queue_t *queue;
+    rd_kafka_message_t *held; /* read while the fence was checked, first message of the next poll */
+    bool eof;                 /* the broker said that nothing more is there */
+    bool leaderless;
+    bool fence; /* open: the last message read is still to come */
+    int64_t low, low_ns;
+    int64_t committed;        /* told to the broker */
+    struct undine_err failed; /* .code < 0: what every later poll gives */
+};
+
+struct topic_state {
+    rd_kafka_topic_t *handle;
+    int64_t missing_ns; /* since when metadata lacks it, 0 = it does not */
+};
+
+struct source_kafka {
+    struct source source; /* first: the two are one pointer */
+    rd_kafka_t *rk;
+    struct partition_state *states;
+    struct shard_topic *topics; /* names are the handles' */
+    struct topic_state *topic_states;
+    size_t n_topics;
+    uint32_t n_shards;
+    char *brokers;
+    rd_kafka_message_t **batch; /* what the last poll handed out, and what it is filled from */
+    size_t n_batch, batch_max;
+    bool away;       /* a connection was lost, and metadata has not been seen since */
+    bool look_again; /* look at metadata at the next chance */
+    int64_t metadata_ns, committed_ns;
+    char reason[REASON_MAX];  /* librdkafka's last complaint */
+    struct undine_err failed; /* .code < 0: failed for good */
+    source_log_fn log;
+    void *log_payload;
+};
+
+static struct source_kafka *kafka_source(struct source *s)
+{
+    return (struct source_kafka *)s;
+}
+
+static int64_t ms_to_ns(int64_t ms)
+{
+    return ms * 1000000;
+}
+
+static void fail(struct undine_err *failed, const struct undine_err *err)
+{
+    if (failed->code == 0) {
+        *failed = *err;
+    }
+}
+
+static int give(struct undine_err *err, const struct undine_err *failed)
+{
+    return undine_err_set(err, failed->code, "%s", failed->msg);
+}
+
+/* ---- callbacks: served by serve(), in the ingest thread ---- */
+
+static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+{
+    struct source_kafka *k = rd_kafka_opaque(rk);
+    if (k->log != NULL) {
+        char line[1024];
+        (void)snprintf(line, sizeof line, "%s: %s", facility, text);
+        k->log(k->log_payload, level, line);
+    }
+}
+
+static void fail_auth(struct source_kafka *k, const char *reason)
+{
+    struct undine_err err;
+    bool scram = strstr(reason, "SCRAM") != NULL;
+    (void)undine_err_set(&err, UNDINE_EIO, "Kafka refuses the connection: %s%s", reason,
+                         scram ? " (librdkafka before 2.6.1 cannot do SCRAM with Kafka 4 brokers, "
+                                 "even with the right password: use PLAIN over TLS, Kafka 3.9, or "
+                                 "a newer librdkafka)"
+                               : "");
+    fail(&k->failed, &err);
+}
+
+static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
+{
+    struct source_kafka *k = opaque;
+    struct undine_err err;
+    k->source.stats.errors++;
+    (void)snprintf(k->reason, sizeof k->reason, "%s", reason);
+    switch ((rd_kafka_resp_err_t)code) {
+    case RD_KAFKA_RESP_ERR__FATAL: {
+        char text[REASON_MAX];
+        rd_kafka_resp_err_t fatal = rd_kafka_fatal_error(rk, text, sizeof text);
+        (void)undine_err_set(&err, UNDINE_EIO, "Kafka client failed for good: %s: %s",
+                             rd_kafka_err2name(fatal), text);
+        fail(&k->failed, &err);
+        break;
+    }
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+    case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+        fail_auth(k, reason);
+        break;
+    default: /* librdkafka tries again; until metadata is seen nobody is at an end for sure */
+        k->away = true;
+        k->look_again = true;
+        break;
+    }
+}
+
+/* A refused commit only blinds the lag display. */
+static void on_commit(rd_kafka_t *rk, rd_kafka_resp_err_t code,
+                      rd_kafka_topic_partition_list_t *offsets, void *opaque)
+{
+    struct source_kafka *k = opaque;
+    (void)rk;
+    (void)offsets;
+    k->source.stats.errors += code != RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/* Serve callbacks.  No message comes this way: each partition's queue is cut off. */
+static void serve(struct source_kafka *k, int timeout_ms)
+{
+    rd_kafka_message_t *m = rd_kafka_consumer_poll(k->rk, timeout_ms);
+    if (m != NULL) {
+        UNDINE_ASSERT(m->err != RD_KAFKA_RESP_ERR_NO_ERROR);
+        rd_kafka_message_destroy(m);
+    }
+}
+
+/* ---- poll ---- */
+
+static bool query_offsets(struct source_kafka *k, const struct source_partition *p, int64_t *low,
+                          int64_t *high, int timeout_ms)
+{
+    return rd_kafka_query_watermark_offsets(k->rk, p->topic, p->partition, low, high, timeout_ms) ==
+           RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+/* Offsets between next and offset were not delivered.  Compaction and transaction markers do that;
+ * a low offset that has moved past next means deletion. */
+static bool gap_is_loss(struct source_kafka *k, struct source_partition *p,
+                        struct partition_state *st)
+{
+    int64_t low, high, now = clock_monotonic_ns();
+    if (st->low_ns == 0 || now - st->low_ns > ms_to_ns(LOW_FRESH_MS)) {
+        if (query_offsets(k, p, &low, &high, CHECK_MS)) {
+            st->low = low;
+            st->low_ns = now;
+        }
+    }
+    return st->low_ns != 0 && st->low > p->position.next;
+}
+
+static void release_batch(struct source_kafka *k)
+{
+    for (size_t i = 0; i < k->n_batch; i++) {
+        rd_kafka_message_destroy(k->batch[i]);
+    }
+    k->n_batch = 0;
+}
+
+static uint64_t message_hash(const rd_kafka_message_t *m)
+{
+    return hash_bytes_seeded(m->payload, m->len, hash_bytes(m->key, m->key_len));
+}
+
+/* An event about the partition that is no message. */
+static void take_error(struct source_kafka *k, uint32_t i, const rd_kafka_message_t *m)
+{
+    struct source_partition *p = &k->source.partitions[i];
+    struct partition_state *st = &k->states[i];
+    struct undine_err err;
+    int64_t low = -1, high = -1;
+    switch (m->err) {
+    case RD_KAFKA_RESP_ERR__PARTITION_EOF:
+        st->eof = true;
+        /* A transaction's marker takes an offset and is no message, so that an end may be reached
+         * with next below it. */
+        p->done = p->done || (p->end >= 0 && m->offset >= p->end);
+        return;
+    case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
+        (void)query_offsets(k, p, &low, &high, QUERY_MS);
+        (void)offset_loss(&err, p, low, high, "the offset is no longer there");
+        fail(&st->failed, &err);
+        break;
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+        fail_auth(k, rd_kafka_message_errstr(m));
+        break;
+    case RD_KAFKA_RESP_ERR__BAD_MSG:
+    case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
+    case RD_KAFKA_RESP_ERR_INVALID_MSG:
+        (void)undine_err_set(&err, UNDINE_EIO, "topic `%s`, partition %d, behind offset %lld: %s",
+                             p->topic, p->partition, (long long)p->position.next,
+                             rd_kafka_message_errstr(m));
+        fail(&st->failed, &err);
+        break;
+    default: /* librdkafka tries again */
+        k->look_again = true;
+        break;
+    }
+    k->source.stats.errors++;
+}
+
+/* The offset guard.  Is the message the next one of a partition that goes on?  librdkafka may
+ * deliver twice, never with our blessing; what it leaves out must be explained. */
+static bool take_message(struct source_kafka *k, uint32_t i, const rd_kafka_message_t *m)
+{
+    struct source_partition *p = &k->source.partitions[i];
+    struct partition_state *st = &k->states[i];
+    struct undine_err err;
+    switch (offset_guard(p, m->offset)) {
+    case GUARD_DUPLICATE:
+        k->source.stats.duplicates_skipped++;
+        return false;
+    case GUARD_DONE:
+        p->done = true;
+        return false;
+    case GUARD_GAP:
+        if (gap_is_loss(k, p, st)) {
+            (void)offset_loss(&err, p, st->low, p->high,
+                              "messages were deleted before they were read");
+            fail(&st->failed, &err);
+            return false;
+        }
+        k->source.stats.gaps_explained++;
+        break;
+    case GUARD_TAKE:
+        break;
+    }
+    st->eof = false;
+    p->position.next = m->offset + 1;
+    p->done = p->end >= 0 && p->position.next >= p->end;
+    return true;
+}
+
+/* Hand on what was consumed; keeps those messages first in the batch, whose memory they are. */
+static size_t take_batch(struct source_kafka *k, uint32_t i, struct source_message *out)
+{
+    struct source_partition *p = &k->source.partitions[i];
+    const rd_kafka_message_t *last = NULL;
+    size_t n = 0;
+    for (size_t j = 0; j < k->n_batch; j++) {
+        rd_kafka_message_t *m = k->batch[j];
+        bool go_on = k->states[i].failed.code == 0 && !p->done;
+        if (m->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+            take_error(k, i, m);
+        } else if (go_on && take_message(k, i, m)) {
+            rd_kafka_timestamp_type_t type;
+            out[n++] = (struct source_message){m->payload, m->len, m->offset,
+                                               rd_kafka_message_timestamp(m, &type)};
+            k->source.stats.bytes += m->len;
+            last = m;
+        }
+    }
+    if (last != NULL) {
+        p->position.fence_offset = last->offset;
+        p->position.fence_timestamp = out[n - 1].timestamp_ms;
+        p->position.fence_hash = message_hash(last);
+    }
+    k->source.stats.messages += n;
+    return n;
+}
+
+/* Wait for the first message only: a batch call would wait until the batch is full. */
+static size_t consume(struct source_kafka *k, struct partition_state *st, size_t n_max,
+                      int timeout_ms)
+{
+    size_t n = 0;
+    if (st->held != NULL) {
+        k->batch[n++] = st->held;
+        st->held = NULL;
+    } else {
+        rd_kafka_message_t *first = rd_kafka_consume_queue(st->queue, timeout_ms);
+        if (first == NULL) {
+            return 0;
+        }
+        k->batch[n++] = first;
+    }
+    if (n < n_max) {
+        ssize_t more = rd_kafka_consume_batch_queue(st->queue, 0, k->batch + n, n_max - n);
+        n += more > 0 ? (size_t)more : 0;
+    }
+    return n;
+}
+
+static int grow_batch(struct source_kafka *k, size_t n_max, struct undine_err *err)
+{
+    if (n_max <= k->batch_max) {
+        return 0;
+    }
+    rd_kafka_message_t **batch = realloc(k->batch, n_max * sizeof *batch);
+    if (batch == NULL) {
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory for a poll of %zu messages", n_max);
+    }
+    k->batch = batch;
+    k->batch_max = n_max;
+    return 0;
+}
+
+static void update_ends(struct source_kafka *k, uint32_t i)
+{
+    struct source_partition *p = &k->source.partitions[i];
+    int64_t low, high;
+    if (rd_kafka_get_watermark_offsets(k->rk, p->topic, p->partition, &low, &high) ==
+            RD_KAFKA_RESP_ERR_NO_ERROR &&
+        high >= 0) {
+        p->high = high;
+    }
+    p->at_end = k->states[i].eof && !k->states[i].leaderless && !k->away;
+}
+
+static int kafka_poll(struct source *s, uint32_t partition, struct source_message *out,
+                      size_t n_max, int timeout_ms, struct undine_err *err)
+{
+    UNDINE_ASSERT(partition < s->n_partitions && n_max > 0);
+    struct source_kafka *k = kafka_source(s);
+    struct partition_state *st = &k->states[partition];
+    release_batch(k);
+    serve(k, 0);
+    int rc = grow_batch(k, n_max, err);
+    if (rc < 0) {
+        return rc;
+    }
+    size_t n = 0;
+    if (k->failed.code == 0 && st->failed.code == 0 && !s->partitions[partition].done) {
+        k->n_batch = consume(k, st, n_max, timeout_ms);
+        n = take_batch(k, partition, out);
+    }
+    update_ends(k, partition);
+    if (n == 0 && k->failed.code < 0) {
+        return give(err, &k->failed);
+    }
+    return n == 0 && st->failed.code < 0 ? give(err, &st->failed) : (int)n;
+}
+
+/* ---- maintain ---- */
+
+static void note_leaders(struct source_kafka *k, const rd_kafka_metadata_topic_t *mt)
+{
+    for (int m = 0; m < mt->partition_cnt; m++) {
+        for (uint32_t i = 0; i < k->source.n_partitions; i++) {
+            const struct source_partition *p = &k->source.partitions[i];
+            if (p->partition == mt->partitions[m].id && strcmp(p->topic, mt->topic) == 0) {
+                k->states[i].leaderless = mt->partitions[m].leader < 0;
+            }
+        }
+    }
+}
+
+/* Look at one topic's partitions.  Returns false where no broker answered. */
+static bool check_topic(struct source_kafka *k, size_t t)
+{
+    const struct shard_topic *topic = &k->topics[t];
+    struct topic_state *state = &k->topic_states[t];
+    const struct rd_kafka_metadata *md;
+    struct undine_err err = {0};
+    if (rd_kafka_metadata(k->rk, 0, state->handle, &md, CHECK_MS) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return false;
+    }
+    const rd_kafka_metadata_topic_t *mt = md->topic_cnt > 0 ? &md->topics[0] : NULL;
+    bool there = mt != NULL && mt->err == RD_KAFKA_RESP_ERR_NO_ERROR && mt->partition_cnt > 0;
+    if (there) {
+        state->missing_ns = 0;
+        (void)shard_topic_changed(topic, mt->partition_cnt, k->n_shards, &err);
+        note_leaders(k, mt);
+    } else if (state->missing_ns == 0) {
+        state->missing_ns = clock_monotonic_ns();
+    } else if (clock_monotonic_ns() - state->missing_ns > ms_to_ns(TOPIC_GRACE_MS)) {
+        (void)undine_err_set(&err, UNDINE_ELOSS, "topic `%s` was deleted at the broker",
+                             topic->name);
+    }
+    if (err.code < 0) {
+        fail(&k->failed, &err);
+    }
+    rd_kafka_metadata_destroy(md);
+    return true;
+}
+
+static void check_topics(struct source_kafka *k)
+{
+    bool late = k->away || k->look_again;
+    int64_t period_ms = late ? AWAY_PERIOD_MS : METADATA_PERIOD_MS;
+    int64_t now = clock_monotonic_ns();
+    if (now - k->metadata_ns < ms_to_ns(period_ms)) {
+        return;
+    }
+    k->metadata_ns = now;
+    bool missing = false;
+    for (size_t t = 0; t < k->n_topics; t++) {
+        if (!check_topic(k, t)) {
+            return;
+        }
+        missing = missing || k->topic_states[t].missing_ns != 0;
+    }
+    k->source.stats.reconnects += k->away;
+    k->away = false;
+    k->look_again = missing;
+    for (uint32_t i = 0; i < k->source.n_partitions; i++) {
+        k->look_again = k->look_again || k->states[i].leaderless;
+    }
+}
+
+/* For tools that show a group's lag; nothing of ours ever reads it. */
+static void commit(struct source_kafka *k, const int64_t *synced_next)
+{
+    if (synced_next == NULL ||
+        clock_monotonic_ns() - k->committed_ns < ms_to_ns(COMMIT_PERIOD_MS)) {
+        return;
+    }
+    k->committed_ns = clock_monotonic_ns();
+    rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new((int)k->source.n_partitions);
+    for (uint32_t i = 0; i < k->source.n_partitions; i++) {
+        const struct source_partition *p = &k->source.partitions[i];
+        if (synced_next[i] >= 0 && synced_next[i] != k->states[i].committed) {
+            rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset =
+                synced_next[i];
+            k->states[i].committed = synced_next[i];
+        }
+    }
+    if (list->cnt > 0) {
+        (void)rd_kafka_commit(k->rk, list, 1);
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+static int kafka_maintain(struct source *s, const int64_t *synced_next, struct undine_err *err)
+{
+    struct source_kafka *k = kafka_source(s);
+    serve(k, 0);
+    check_topics(k);
+    if (k->failed.code < 0) {
+        return give(err, &k->failed);
+    }
+    commit(k, synced_next);
+    for (uint32_t i = 0; i < s->n_partitions; i++) {
+        update_ends(k, i);
+    }
+    return 0;
+}
+
+/* ---- close ---- */
+
+/* librdkafka 2.0 may hang in here for ever after a topic was deleted.  All that matters is in the
+ * store, so after a while it is left to the end of the process. */
+static void close_client(void *arg)
+{
+    (void)rd_kafka_consumer_close(arg);
+    rd_kafka_destroy(arg);
+}
+
+static void release_held(struct source_kafka *k)
+{
+    for (uint32_t i = 0; k->states != NULL && i < k->source.n_partitions; i++) {
+        if (k->states[i].held != NULL) {
+            rd_kafka_message_destroy(k->states[i].held);
+            k->states[i].held = NULL;
+        }
+    }
+}
+
+static void kafka_close(struct source *s)
+{
+    struct source_kafka *k = kafka_source(s);
+    release_batch(k);
+    release_held(k);
+    for (uint32_t i = 0; k->states != NULL && i < s->n_partitions; i++) {
+        if (k->states[i].queue != NULL) {
+            rd_kafka_queue_destroy(k->states[i].queue);
+        }
+    }
+    for (size_t t = 0; k->topic_states != NULL && t < k->n_topics; t++) {
+        if (k->topic_states[t].handle != NULL) {
+            rd_kafka_topic_destroy(k->topic_states[t].handle);
+        }
+    }
+    k->log = NULL; /* the log's owner may be gone before librdkafka is */
+    bool closed = k->rk == NULL || within_ms(close_client, k->rk, CLOSE_MS);
+    free(k->batch);
+    free(k->states);
+    free(k->topics);
+    free(k->topic_states);
+    free(k->brokers);
+    free(s->partitions);
+    if (closed) {
+        free(k); /* else its callbacks still know k */
+    }
+}
+
+static const struct source_ops kafka_ops = {
+    .poll = kafka_poll, .maintain = kafka_maintain, .close = kafka_close};
+
+/* ---- open ---- */
+
+static int set_key(void *conf, const char *key, const char *value, struct undine_err *err)
+{
+    char text[REASON_MAX];
+    if (rd_kafka_conf_set(conf, key, value, text, sizeof text) != RD_KAFKA_CONF_OK) {
+        return undine_err_set(err, UNDINE_ECONFIG, "kafka `%s`: %s", key, text);
+    }
+    return 0;
+}
+
+static int open_client(struct source_kafka *k, const struct source_kafka_options *opt,
+                       struct undine_err *err)
+{
+    char text[REASON_MAX];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    int rc = kafka_conf_set_all(opt, set_key, conf, err);
+    rd_kafka_conf_set_opaque(conf, k);
+    rd_kafka_conf_set_log_cb(conf, on_log);
+    rd_kafka_conf_set_error_cb(conf, on_error);
+    rd_kafka_conf_set_offset_commit_cb(conf, on_commit);
+    if (rc == 0) {
+        k->rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, text, sizeof text);
+    }
+    if (k->rk == NULL) {
+        rd_kafka_conf_destroy(conf);
+        return rc < 0 ? rc : undine_err_set(err, UNDINE_ECONFIG, "kafka: %s", text);
+    }
+    (void)rd_kafka_poll_set_consumer(k->rk);
+    (void)rd_kafka_set_log_queue(k->rk, NULL);
+    return 0;
+}
+
+/* Between two tries at open: serve callbacks, and give up when the time is over or for good. */
+static int try_again(struct source_kafka *k, int64_t until_ns, const char *what,
+                     struct undine_err *err)
+{
+    serve(k, STEP_MS);
+    if (k->failed.code < 0) {
+        return give(err, &k->failed);
+    }
+    if (clock_monotonic_ns() < until_ns) {
+        return 0;
+    }
+    return undine_err_set(err, UNDINE_EAGAIN, "%s: no answer from the brokers `%s` in time%s%s",
+                          what, k->brokers, k->reason[0] != '\0' ? "; last: " : "", k->reason);
+}
+
+/* Number of a topic's partitions; 0 = not known yet. */
+static int ask_partitions(struct source_kafka *k, const char *name, rd_kafka_topic_t *handle,
+                          int32_t *n, struct undine_err *err)
+{
+    const struct rd_kafka_metadata *md = NULL;
+    *n = 0;
+    if (rd_kafka_metadata(k->rk, 0, handle, &md, 1000) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return 0;
+    }
+    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+    if (md->topic_cnt > 0) {
+        code = md->topics[0].err;
+        *n = code == RD_KAFKA_RESP_ERR_NO_ERROR ? md->topics[0].partition_cnt : 0;
+    }
+    rd_kafka_metadata_destroy(md);
+    if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+        return undine_err_set(err, UNDINE_ENOTFOUND, "topic `%s` does not exist at `%s`", name,
+                              k->brokers);
+    }
+    if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
+        fail_auth(k, name);
+    }
+    return 0;
+}
+
+static int find_topics(struct source_kafka *k, const struct source_kafka_options *opt,
+                       int64_t until_ns, struct undine_err *err)
+{
+    for (size_t t = 0; t < opt->n_topics; t++) {
+        struct shard_topic *topic = &k->topics[t];
+        rd_kafka_topic_t *handle = rd_kafka_topic_new(k->rk, opt->topics[t].name, NULL);
+        if (handle == NULL) {
+            return undine_err_set(err, UNDINE_ECONFIG, "topic `%s`: %s", opt->topics[t].name,
+                                  rd_kafka_err2str(rd_kafka_last_error()));
+        }
+        k->topic_states[t].handle = handle;
+        topic->name = rd_kafka_topic_name(handle);
+        int rc = 0;
+        while (rc == 0 && topic->n_partitions == 0) {
+            rc = ask_partitions(k, topic->name, handle, &topic->n_partitions, err);
+            if (rc == 0 && topic->n_partitions == 0) {
+                rc = try_again(k, until_ns, topic->name, err);
+            }
+        }
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+/* First offset whose record has this time or a later one; `high` where there is none.  < 0 = error.
+ */
+static int64_t offset_of_time(struct source_kafka *k, const struct source_partition *p,
+                              int64_t time_ms, int64_t high)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *at =
+        rd_kafka_topic_partition_list_add(list, p->topic, p->partition);
+    at->offset = time_ms;
+    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(k->rk, list, QUERY_MS);
+    code = code == RD_KAFKA_RESP_ERR_NO_ERROR ? at->err : code;
+    int64_t offset = at->offset >= 0 ? at->offset : high;
+    rd_kafka_topic_partition_list_destroy(list);
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR ? offset : -1;
+}
+
+/* The offsets that a partition has, and from them where a bounded run ends and a new one starts. */
+static int ask_offsets(struct source_kafka *k, uint32_t i, const struct source_kafka_options *opt,
+                       int64_t until_ns, struct undine_err *err)
+{
+    struct source_partition *p = &k->source.partitions[i];
+    struct partition_state *st = &k->states[i];
+    for (;;) {
+        if (query_offsets(k, p, &st->low, &p->high, 1000)) {
+            bool timed = opt->until_end && opt->to_ms > 0;
+            p->end = !opt->until_end ? -1
+                     : timed         ? offset_of_time(k, p, opt->to_ms, p->high)
+                                     : p->high;
+            bool late = opt->from_ms > 0 && p->position.next < 0;
+            int64_t first = late ? offset_of_time(k, p, opt->from_ms, p->high) : 0;
+            if (first >= 0 && (p->end >= 0 || !timed)) {
+                p->position.next = late ? first : p->position.next;
+                st->low_ns = clock_monotonic_ns();
+                return 0;
+            }
+        }
+        int rc = try_again(k, until_ns, p->topic, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+}
+
+static void find_done(struct source_kafka *k, uint32_t i)
+{
+    struct source_partition *p = &k->source.partitions[i];
+    p->done = p->end >= 0 && !k->states[i].fence &&
+              (p->position.next >= p->end || p->end <= k->states[i].low);
+}
+
+/* Assign every partition at its position, or with fences at the one before it. */
+static int assign(struct source_kafka *k, const struct source_kafka_options *opt, bool fences,
+                  struct undine_err *err)
+{
+    rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new((int)k->source.n_partitions);
+    int rc = 0;
+    for (uint32_t i = 0; i < k->source.n_partitions && rc == 0; i++) {
+        struct source_partition *p = &k->source.partitions[i];
+        struct partition_state *st = &k->states[i];
+        int64_t start;
+        rc = offset_start(p, st->low, p->high, &start, &st->fence, err);
+        if (rc < 0 && offset_accept_loss(p, st->low, opt->accept_loss, opt->n_accept_loss)) {
+            rc = offset_start(p, st->low, p->high, &start, &st->fence, err);
+        }
+        st->fence = st->fence && fences;
+        start = fences || p->position.next < 0 ? start : p->position.next;
+        find_done(k, i);
+        rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset =
+            start < 0 ? RD_KAFKA_OFFSET_BEGINNING : start;
+    }
+    if (rc == 0 && rd_kafka_assign(k->rk, list) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        rc = undine_err_set(err, UNDINE_EIO, "kafka: partitions cannot be assigned: %s",
+                            rd_kafka_err2str(rd_kafka_last_error()));
+    }
+    rd_kafka_topic_partition_list_destroy(list);
+    return rc;
+}
+
+/* The first thing that comes from a partition with a fence.  1 = its history is the one that was
+ * read, 0 = nothing yet, UNDINE_ELOSS = another one. */
+static int check_fence(struct source_kafka *k, uint32_t i, struct undine_err *err)
+{
+    struct source_partition *p = &k->source.partitions[i];
+    struct partition_state *st = &k->states[i];
+    rd_kafka_timestamp_type_t type;
+    rd_kafka_message_t *m = rd_kafka_consume_queue(st->queue, STEP_MS);
+    int rc = 0;
+    if (m == NULL) {
+        return 0;
+    }
+    if (m->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        int64_t timestamp_ms = rd_kafka_message_timestamp(m, &type);
+        rc = offset_fence(p, m->offset, timestamp_ms, message_hash(m), st->low, err);
+    } else if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        rc = offset_fence(p, m->offset, -1, 0, st->low, err);
+    } else if (m->err == RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET) {
+        rc = offset_loss(err, p, st->low, p->high, "the last message read is no longer there");
+    }
+    if (rc == 1 && m->offset > p->position.fence_offset) {
+        st->held = m; /* for the first poll */
+    } else {
+        rd_kafka_message_destroy(m);
+    }
+    return rc;
+}
+
+/* All fences, before anything is handed on.  *again: losses were accepted, and all has to be
+ * assigned anew. */
+static int check_fences(struct source_kafka *k, const struct source_kafka_options *opt,
+                        int64_t until_ns, bool *again, struct undine_err *err)
+{
+    for (uint32_t i = 0; i < k->source.n_partitions; i++) {
+        struct source_partition *p = &k->source.partitions[i];
+        struct partition_state *st = &k->states[i];
+        while (st->fence) {
+            int rc = check_fence(k, i, err);
+            if (rc == UNDINE_ELOSS &&
+                offset_accept_loss(p, st->low, opt->accept_loss, opt->n_accept_loss)) {
+                *again = true;
+                rc = 1;
+            }
+            st->fence = rc == 0;
+            rc = rc == 0 ? try_again(k, until_ns, p->topic, err) : rc;
+            if (rc < 0) {
+                return rc;
+            }
+        }
+        find_done(k, i);
+    }
+    return 0;
+}
+
+static int start(struct source_kafka *k, const struct source_kafka_options *opt,
+                 source_position_fn position, void *payload, struct undine_err *err)
+{
+    int64_t until_ns = clock_monotonic_ns() + ms_to_ns(opt->metadata_timeout_ms);
+    bool again = false;
+    int rc = open_client(k, opt, err);
+    rc = rc < 0 ? rc : find_topics(k, opt, until_ns, err);
+    rc = rc < 0 ? rc
+                : shard_partitions(&k->source.partitions, &k->source.n_partitions, k->topics,
+                                   k->n_topics, opt->shard, opt->n_shards, position, payload, err);
+    if (rc < 0) {
+        return rc;
+    }
+    k->states = calloc(k->source.n_partitions, sizeof *k->states);
+    if (k->states == NULL) {
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory for partitions");
+    }
+    for (uint32_t i = 0; i < k->source.n_partitions && rc == 0; i++) {
+        const struct source_partition *p = &k->source.partitions[i];
+        k->states[i].committed = -1;
+        k->states[i].queue = rd_kafka_queue_get_partition(k->rk, p->topic, p->partition);
+        rd_kafka_queue_forward(k->states[i].queue, NULL);
+        rc = ask_offsets(k, i, opt, until_ns, err);
+    }
+    rc = rc < 0 ? rc : assign(k, opt, true, err);
+    rc = rc < 0 ? rc : check_fences(k, opt, until_ns, &again, err);
+    if (rc == 0 && again) {
+        release_held(k);
+        rc = assign(k, opt, false, err);
+    }
+    k->metadata_ns = k->committed_ns = clock_monotonic_ns();
+    return rc;
+}
+
+int source_kafka_open(struct source **out, const struct source_kafka_options *opt,
+                      source_position_fn position, void *payload, struct undine_err *err)
+{
+    UNDINE_ASSERT(opt->n_topics > 0 && opt->n_shards > 0 && opt->shard < opt->n_shards);
+    struct source_kafka *k = calloc(1, sizeof *k);
+    if (k == NULL) {
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory for a source");
+    }
+    k->source.ops = &kafka_ops;
+    k->n_topics = opt->n_topics;
+    k->n_shards = opt->n_shards;
+    k->log = opt->log;
+    k->log_payload = opt->log_payload;
+    k->topics = calloc(k->n_topics, sizeof *k->topics);
+    k->topic_states = calloc(k->n_topics, sizeof *k->topic_states);
+    k->brokers = strdup(opt->brokers);
+    int rc = k->topics == NULL || k->topic_states == NULL || k->brokers == NULL
+                 ? undine_err_set(err, UNDINE_ENOMEM, "no memory for %zu topics", k->n_topics)
+                 : start(k, opt, position, payload, err);
+    if (rc < 0) {
+        kafka_close(&k->source);
+        return rc;
+    }
+    *out = &k->source;
+    return 0;
+}
