@@ -52,7 +52,9 @@ setup_apt() { # setup_apt LOG ARGUMENT...: apt-get as root, its output kept for 
         command -v sudo >/dev/null || { setup_say "neither root nor sudo: install the packages yourself"; return 1; }
         as_root=(sudo)
     fi
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get "$@" >>"$log" 2>&1
+    # Another apt may hold the lock (unattended upgrades); a mirror may stumble.
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get \
+        -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" >>"$log" 2>&1
 }
 
 setup_packages() {
