@@ -120,8 +120,7 @@ static int check_families(const struct store *s, const char *dir, struct undine_
     size_t n = 0;
     char **names = rocksdb_list_column_families(s->options, dir, &n, &text);
     if (text != NULL) {
-        rocksdb_free(text); /* no store yet, or opening it will say what is wrong */
-        return UNDINE_OK;
+        rocksdb_free(text); /* no store yet, or opening it will say what is wrong; n is 0 */
     }
     int rc = UNDINE_OK;
     for (size_t i = 0; rc == UNDINE_OK && i < n; i++) {

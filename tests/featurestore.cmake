@@ -6,3 +6,4 @@ undine_test(test_event SOURCES unit/test_event.c LIBS test_store_fixture LABELS 
 undine_test(test_store SOURCES unit/test_store.c LIBS test_store_fixture LABELS fast)
 undine_test(test_users SOURCES unit/test_users.c LIBS test_store_fixture LABELS fast)
 undine_test(test_users_model SOURCES property/test_users_model.c LIBS test_store_fixture LABELS fast)
+undine_test(test_arrivals SOURCES unit/test_arrivals.c LIBS test_store_fixture LABELS fast)
