@@ -16,6 +16,7 @@ struct command {
 /* In the order in which a user meets them. */
 static const struct command COMMANDS[] = {
     {"config", "check or print a configuration, print the reference of every key", cmd_config},
+    {"bench", "measure how fast this machine learns", cmd_bench},
     {NULL, NULL, NULL},
 };
 

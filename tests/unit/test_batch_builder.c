@@ -1,10 +1,8 @@
-/* clang-format off: cmocka needs these before it */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-/* clang-format on */
 
 #include "learner/batch_builder.h"
 

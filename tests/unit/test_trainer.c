@@ -1,15 +1,15 @@
-/* clang-format off: cmocka needs these before it */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-/* clang-format on */
 
 #include "tests/support/example_stream.h"
 #include "tests/support/trainers.h"
 
 #include <math.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -511,6 +511,48 @@ static void test_the_memory_bound_stops_training(void **state)
     teardown(&f);
 }
 
+/* Another thread asks while training goes on: its answers are whole and only move forward. */
+struct watch {
+    struct trainer *trainer;
+    atomic_bool stop;
+    uint64_t asked;
+    bool ok;
+};
+
+static void *watch_metrics(void *payload)
+{
+    struct watch *w = payload;
+    uint64_t seen = 0;
+    w->ok = true;
+    while (!atomic_load(&w->stop)) {
+        struct trainer_metrics m;
+        trainer_metrics(w->trainer, &m);
+        w->ok = w->ok && m.examples >= seen && m.positives <= m.examples;
+        seen = m.examples;
+        w->asked++;
+    }
+    return NULL;
+}
+
+static void test_metrics_from_another_thread(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    struct trainer_options o = trainers_options();
+    struct watch w = {.trainer = open_trainer(&f, &o)};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, watch_metrics, &w), 0);
+    for (uint32_t i = 0; i < EXAMPLES; i += 20) {
+        feed(w.trainer, &f, i, i + 20);
+    }
+    atomic_store(&w.stop, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(w.ok);
+    trainer_close(w.trainer);
+    teardown(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -527,6 +569,7 @@ int main(void)
         cmocka_unit_test(test_restore_goes_on_bit_for_bit),
         cmocka_unit_test(test_restore_refuses_what_does_not_fit),
         cmocka_unit_test(test_the_memory_bound_stops_training),
+        cmocka_unit_test(test_metrics_from_another_thread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

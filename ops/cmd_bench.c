@@ -1,0 +1,135 @@
+#include "ops/args.h"
+#include "ops/cmd.h"
+#include "ops/program.h"
+#include "tests/bench/bench_learner.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* "Intel(R) Xeon(R) Processor", or "unknown". */
+static void cpu_model(char *out, size_t size)
+{
+    (void)snprintf(out, size, "unknown");
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    char line[512];
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        const char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", strlen("model name")) == 0 && colon != NULL) {
+            (void)snprintf(out, size, "%s", colon + 1 + strspn(colon + 1, " \t"));
+            out[strcspn(out, "\n")] = '\0';
+            break;
+        }
+    }
+    if (f != NULL) {
+        (void)fclose(f);
+    }
+}
+
+static int usage(const char *what, const char *value, const char *expected)
+{
+    (void)fprintf(stderr, "undine bench: %s is `%s`, expected %s\n", what, value, expected);
+    return EXIT_USAGE;
+}
+
+/* Index of a word among n, or -1. */
+static int word_index(const char *word, const char *const *words, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (strcmp(word, words[i]) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* One JSON object on one line. */
+static int print_learner(const struct bench_learner_options *opt,
+                         const struct bench_learner_result *r, const char *optimizer,
+                         const char *unit)
+{
+    char cpu[256];
+    cpu_model(cpu, sizeof cpu);
+    json_t *o = json_pack(
+        "{s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:I, s:I, s:I, s:f}",
+        "bench", "learner", "undine", program_version(), "cpu", cpu, "kernels", model_kernels(),
+        "batch", (int)opt->batch, "history", (int)opt->history, "optimizer", optimizer, "shape",
+        opt->base ? "base: item 18, category 18, user 18, MLP 200-80, Dice, MBA" : unit,
+        "examples_per_second", r->examples_per_second, "examples_per_second_min",
+        r->examples_per_second_min, "examples_per_second_max", r->examples_per_second_max, "runs",
+        BENCH_LEARNER_RUNS, "microseconds_per_example", 1e6 / r->examples_per_second, "examples",
+        (json_int_t)r->examples, "rows", (json_int_t)r->rows, "table_bytes",
+        (json_int_t)r->table_bytes, "logloss", r->logloss);
+    char *text = o != NULL ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    bool ok = text != NULL && puts(text) != EOF && fflush(stdout) == 0;
+    free(text);
+    json_decref(o);
+    if (!ok) {
+        (void)fprintf(stderr, "undine bench: cannot write to standard output\n");
+    }
+    return ok ? EXIT_DONE : EXIT_FAILED;
+}
+
+static int bench_learner(int argc, char **argv)
+{
+    static const char *const optimizers[] = {"sgd", "adagrad", "adam"};
+    static const char *const units[] = {"paper", "official"}, *const models[] = {"base", "din"};
+    static const char *const shapes[] = {
+        "din, paper unit 80-40: item 18, category 18, user 18, MLP 200-80, Dice, MBA",
+        "din, official unit 80-40: item 18, category 18, user 18, MLP 200-80, Dice, MBA"};
+    int64_t batch = 256, history = 50;
+    double seconds = 5.0;
+    const char *optimizer = "adagrad", *unit = "paper", *model = "din";
+    const struct args_option options[] = {
+        {"batch", 'b', ARGS_INT, &batch, "N", "examples of a mini-batch (256)"},
+        {"history", 0, ARGS_INT, &history, "N", "steps of every history (50)"},
+        {"seconds", 0, ARGS_REAL, &seconds, "S", "time measured, in five runs (5)"},
+        {"optimizer", 0, ARGS_STRING, &optimizer, "NAME", "sgd, adagrad (default) or adam"},
+        {"model", 0, ARGS_STRING, &model, "NAME", "din (default) or base"},
+        {"unit", 0, ARGS_STRING, &unit, "NAME", "paper (default) or official"},
+    };
+    int code = args_parse(argc, argv, "bench learner [options]", options,
+                          sizeof options / sizeof options[0], NULL);
+    if (code >= 0) {
+        return code;
+    }
+    int o = word_index(optimizer, optimizers, 3), u = word_index(unit, units, 2);
+    int m = word_index(model, models, 2);
+    if (o < 0 || u < 0 || m < 0) {
+        return o < 0   ? usage("--optimizer", optimizer, "sgd, adagrad or adam")
+               : u < 0 ? usage("--unit", unit, "paper or official")
+                       : usage("--model", model, "din or base");
+    }
+    if (batch < 1 || batch > 100000 || history < 0 || history > 1000 || !(seconds > 0.0)) {
+        (void)fprintf(stderr, "undine bench: expected --batch 1..100000, --history 0..1000 and "
+                              "--seconds above 0\n");
+        return EXIT_USAGE;
+    }
+    struct bench_learner_options opt = {.batch = (uint32_t)batch,
+                                        .history = (uint32_t)history,
+                                        .seconds = seconds,
+                                        .optimizer = (enum optimizer_kind)o,
+                                        .unit = (enum model_unit_input)u,
+                                        .base = m == 0};
+    struct bench_learner_result r;
+    struct undine_err err = {0};
+    int rc = bench_learner_run(&r, &opt, &err);
+    if (rc < 0) {
+        (void)fprintf(stderr, "undine bench: %s\n", err.msg);
+        return args_exit_code(rc);
+    }
+    return print_learner(&opt, &r, optimizer, shapes[u]);
+}
+
+int cmd_bench(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "learner") == 0) {
+        return bench_learner(argc - 1, argv + 1);
+    }
+    bool help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+    (void)fprintf(help ? stdout : stderr,
+                  "usage: undine bench learner [options]   (`undine bench learner --help`)\n");
+    return help ? EXIT_DONE : EXIT_USAGE;
+}
