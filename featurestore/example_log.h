@@ -23,7 +23,9 @@
 enum example_kind {
     EXAMPLE_NEGATIVE = 0, /* trained with label 0 */
     EXAMPLE_POSITIVE = 1, /* trained with label 1 */
-    EXAMPLE_FORGET = 2    /* no example: drop the embedding rows of this user id */
+    EXAMPLE_FORGET = 2    /* no example: drop the embedding rows of this user id. counts and ids hold one
+                             id for each user_id field, hash_feature of its table and the user id, and
+                             nothing else: the user id itself is not in the log; no sequences */
 };
 
 /* One example as a reader sees it; pointers go into the block. */
