@@ -1,6 +1,6 @@
 /* snapshot.h: everything that a model is at one moment, in plain arrays, ready to be written or
- * compared.  The learner fills one at a batch boundary and gives it away; the publisher owns it from
- * then on, so nothing in it points into the learner. */
+ * compared.  The learner fills one at a batch boundary and gives it away; the publisher owns it
+ * from then on, so nothing in it points into the learner. */
 #ifndef UNDINE_LEARNER_SNAPSHOT_H
 #define UNDINE_LEARNER_SNAPSHOT_H
 
@@ -14,15 +14,22 @@ struct snapshot_table {
     char name[SCHEMA_NAME_MAX];
     uint32_t dim, n_slots; /* n_slots: floats of optimizer state a row */
     uint64_t n_rows;
-    uint64_t *key;     /* (n) ascending after snapshot_sort */
-    float *weight;     /* (n, dim) */
-    float *slot;       /* (n, n_slots), NULL if none */
-    float *count;      /* (n) n_j */
+    uint64_t *key;      /* (n) ascending after snapshot_sort */
+    float *weight;      /* (n, dim) */
+    float *slot;        /* (n, n_slots), NULL if none */
+    float *count;       /* (n) n_j */
     uint32_t *seen_day; /* (n) event day of the last touch */
 };
 
 /* Named arrays of anything else: optimizer state of the dense part, metric state. */
-enum snapshot_type { SNAPSHOT_F32, SNAPSHOT_F64, SNAPSHOT_U64, SNAPSHOT_U32, SNAPSHOT_U8, SNAPSHOT_I64 };
+enum snapshot_type { /* as enum safetensors_type */
+                     SNAPSHOT_F32,
+                     SNAPSHOT_F64,
+                     SNAPSHOT_U64,
+                     SNAPSHOT_U32,
+                     SNAPSHOT_U8,
+                     SNAPSHOT_I64
+};
 struct snapshot_array {
     char name[96];
     enum snapshot_type type;
@@ -35,17 +42,17 @@ struct snapshot {
     struct schema schema;
     struct model_options model;
     struct row_init row_init[SCHEMA_TABLES_MAX];
-    uint64_t trained_seq;    /* examples below it are learned */
-    int64_t event_time_ms;   /* emit time of the newest learned example */
+    uint64_t trained_seq;  /* examples below it are learned */
+    int64_t event_time_ms; /* emit time of the newest learned example */
     uint64_t examples, positives, batches;
     uint32_t n_tables;
     struct snapshot_table table[SCHEMA_TABLES_MAX];
-    uint32_t n_dense;        /* model parameters and statistics: model.safetensors */
+    uint32_t n_dense; /* model parameters and statistics: model.safetensors */
     struct snapshot_array dense[SNAPSHOT_ARRAYS_MAX];
-    uint32_t n_train;        /* what only the trainer needs: train.safetensors */
+    uint32_t n_train; /* what only the trainer needs: train.safetensors */
     struct snapshot_array train[SNAPSHOT_ARRAYS_MAX];
-    char *metrics_json;      /* progressive metrics at this moment, for the manifest */
-    struct arena memory;     /* owns all of the above */
+    char *metrics_json;  /* progressive metrics at this moment, for the manifest */
+    struct arena memory; /* owns all of the above */
 };
 
 struct snapshot *snapshot_new(void);
@@ -57,10 +64,12 @@ void *snapshot_train(struct snapshot *s, const char *name, enum snapshot_type t,
                      uint64_t cols);
 const struct snapshot_array *snapshot_find(const struct snapshot_array *a, uint32_t n,
                                            const char *name);
-/* Sort the rows of every table by key. */
+size_t snapshot_type_bytes(enum snapshot_type t);
+uint64_t snapshot_array_bytes(const struct snapshot_array *a);
+/* Sort the rows of every table by key, in place.  UNDINE_ENOMEM, UNDINE_ECORRUPT (an id twice). */
 int snapshot_sort(struct snapshot *s, struct undine_err *err);
-/* model_digest: XXH3-128 over, for each table, its name, the sorted keys and their weights, then
- * each dense array's name and data.  Needs sorted tables. */
+/* model_digest (learner/model/model_digest.h) of tables and dense arrays: equal for equal models,
+ * and the same from a version on disk.  Needs sorted tables. */
 struct hash128 snapshot_digest(const struct snapshot *s);
 
 #endif

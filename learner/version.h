@@ -4,22 +4,23 @@
  *   DIR/CURRENT   name of the published version and a newline (atomic rename)
  *   DIR/HISTORY   one JSON line for every publication
  *
- * A version appears whole or not at all: written under a temporary name, each file and the directory
- * fsynced, renamed, the parent fsynced.  Publisher thread. */
+ * A version appears whole or not at all: written under a temporary name, each file and the
+ * directory fsynced, renamed, the parent fsynced; it goes the same way back.  What a crash left
+ * under a temporary name is removed by the next write.  One process writes a directory (the store's
+ * lock sees to that); readers need no lock.  Publisher thread. */
 #ifndef UNDINE_LEARNER_VERSION_H
 #define UNDINE_LEARNER_VERSION_H
 
+#include "learner/model/version_dir.h"
 #include "learner/snapshot.h"
 
 #include <stdbool.h>
 
-enum { VERSION_NAME_MAX = 32, VERSION_PATH_MAX = 4096 };
-
 /* What the manifest says besides what the snapshot knows. */
 struct version_extra {
-    uint64_t config_digest;   /* of the configuration the model depends on */
+    uint64_t config_digest;     /* of the configuration the model depends on */
     const char *positions_json; /* source positions, JSON array text; NULL = none */
-    int64_t created_ms;       /* wall clock, for people */
+    int64_t created_ms;         /* wall clock, for people */
     uint32_t shard;
 };
 
@@ -32,13 +33,17 @@ struct version_info {
     char digest[HASH128_HEX_LEN + 1];
 };
 
-/* Write the next version (number = highest present + 1), then point CURRENT at it if publish is set.
- * Sorts the snapshot.  UNDINE_EIO; nothing half-written stays visible. */
+/* Write the next version (number = highest present or published + 1), then point CURRENT at it if
+ * publish is set.  Makes DIR where it is missing.  Sorts the snapshot.  UNDINE_EIO, UNDINE_ENOMEM:
+ * nothing half-written stays visible; where only moving CURRENT failed, the version is there,
+ * unpublished. */
 int version_write(const char *dir, struct snapshot *s, const struct version_extra *extra,
                   bool publish, struct version_info *out, struct undine_err *err);
 
-/* Newest valid version whose trained_seq lies in [seq_min, seq_max] into *out, with what the trainer
- * needs.  1 = found, 0 = none.  Invalid ones are skipped and described in skipped (may be NULL). */
+/* Newest valid version whose trained_seq lies in [seq_min, seq_max] into *out, with what the
+ * trainer needs.  1 = found, 0 = none, also where DIR does not exist.  Others are skipped and
+ * described to skipped (may be NULL): invalid ones, and with UNDINE_ESTATE those outside of the
+ * range. */
 typedef void (*version_skipped_fn)(void *payload, const char *name, const struct undine_err *why);
 int version_restore(const char *dir, uint64_t seq_min, uint64_t seq_max, struct snapshot **out,
                     struct version_info *info, version_skipped_fn skipped, void *payload,
@@ -46,12 +51,14 @@ int version_restore(const char *dir, uint64_t seq_min, uint64_t seq_max, struct 
 /* Read and verify one version wholly (every checksum), by directory path. */
 int version_load(const char *path, bool with_train, struct snapshot **out,
                  struct version_info *info, struct undine_err *err);
-/* Versions present, ascending; returns the number written (at most n_max), < 0 = error. */
+/* The newest n_max versions whose manifest is valid, ascending; returns their number, 0 where DIR
+ * does not exist, < 0 = error. */
 int version_list(const char *dir, struct version_info *out, size_t n_max, struct undine_err *err);
 /* Name of the published version; UNDINE_ENOTFOUND where nothing is published. */
 int version_current(const char *dir, char out[VERSION_NAME_MAX], struct undine_err *err);
-/* Remove all but the newest `keep` versions; the published one always stays.  *oldest_seq = trained_seq
- * of the oldest kept one: the example log may be trimmed below it. */
+/* Remove all that is older than the newest `keep` (>= 1) versions with a valid manifest; the
+ * published one always stays.  *oldest_seq = lowest trained_seq of the kept ones, 0 where there is
+ * none: the example log may be trimmed below it. */
 int version_retain(const char *dir, unsigned keep, uint64_t *oldest_seq, struct undine_err *err);
 
 #endif
