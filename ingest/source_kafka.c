@@ -26,6 +26,7 @@ enum {
     TOPIC_GRACE_MS = 10000, /* a topic may be missing from metadata this long */
     LOW_FRESH_MS = 1000,    /* how old a low offset may be that explains a gap */
     CLOSE_MS = 5000,
+    BATCH_MAX = 4096,
     REASON_MAX = 300
 };
 
@@ -54,8 +55,8 @@ struct source_kafka {
     size_t n_topics;
     uint32_t n_shards;
     char *brokers;
-    rd_kafka_message_t **batch; /* what the last poll handed out, and what it is filled from */
-    size_t n_batch, batch_max;
+    size_t n_batch; /* what the last poll consumed, handed out or not */
+    rd_kafka_message_t *batch[BATCH_MAX];
     bool away;       /* a connection was lost, and metadata has not been seen since */
     bool look_again; /* look at metadata at the next chance */
     int64_t metadata_ns, committed_ns;
@@ -315,20 +316,6 @@ static size_t consume(struct source_kafka *k, struct partition_state *st, size_t
     return n;
 }
 
-static int grow_batch(struct source_kafka *k, size_t n_max, struct undine_err *err)
-{
-    if (n_max <= k->batch_max) {
-        return 0;
-    }
-    rd_kafka_message_t **batch = realloc(k->batch, n_max * sizeof *batch);
-    if (batch == NULL) {
-        return undine_err_set(err, UNDINE_ENOMEM, "no memory for a poll of %zu messages", n_max);
-    }
-    k->batch = batch;
-    k->batch_max = n_max;
-    return 0;
-}
-
 static void update_ends(struct source_kafka *k, uint32_t i)
 {
     struct source_partition *p = &k->source.partitions[i];
@@ -349,13 +336,9 @@ static int kafka_poll(struct source *s, uint32_t partition, struct source_messag
     struct partition_state *st = &k->states[partition];
     release_batch(k);
     serve(k, 0);
-    int rc = grow_batch(k, n_max, err);
-    if (rc < 0) {
-        return rc;
-    }
     size_t n = 0;
     if (k->failed.code == 0 && st->failed.code == 0 && !s->partitions[partition].done) {
-        k->n_batch = consume(k, st, n_max, timeout_ms);
+        k->n_batch = consume(k, st, n_max < BATCH_MAX ? n_max : BATCH_MAX, timeout_ms);
         n = take_batch(k, partition, out);
     }
     update_ends(k, partition);
@@ -508,7 +491,6 @@ static void kafka_close(struct source *s)
     }
     k->log = NULL; /* the log's owner may be gone before librdkafka is */
     bool closed = k->rk == NULL || within_ms(close_client, k->rk, CLOSE_MS);
-    free(k->batch);
     free(k->states);
     free(k->topics);
     free(k->topic_states);
