@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-enum { LEARNER_BATCHES_A_STEP = 8, LEARNER_WAIT_MS = 100 };
+enum { LEARNER_BATCHES_A_STEP = 8, LEARNER_WAIT_MS = 100, METADATA_TIMEOUT_MS = 10000 };
 
 struct daemon {
     struct daemon_options opt;
@@ -102,9 +102,11 @@ static int open_source(struct daemon *d, struct undine_err *err)
         .pass = c->kafka,
         .n_pass = c->n_kafka,
         .until_end = d->opt.until_end,
+        .from_ms = d->opt.from_ms,
+        .to_ms = d->opt.to_ms,
         .accept_loss = d->opt.accept_loss,
         .n_accept_loss = d->opt.n_accept_loss,
-        .metadata_timeout_ms = 30000,
+        .metadata_timeout_ms = METADATA_TIMEOUT_MS,
         .log = kafka_log,
         .log_payload = d,
     };

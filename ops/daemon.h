@@ -22,7 +22,7 @@ struct daemon_options {
     const char *state_dir;         /* store/ and versions/ live in it; created where missing */
     const char *const *inputs;     /* files; NULL = Kafka topics of the configuration */
     size_t n_inputs;
-    int64_t from_ms, to_ms;        /* Kafka, bounded by record time; -1 = not */
+    int64_t from_ms, to_ms;        /* Kafka: records of this time on, and before; -1 = all */
     bool until_end;                /* bounded: stop when everything there is now has been read */
     bool keep_open;                /* at the end leave open windows waiting */
     bool publish;                  /* write versions while running (always one at the end) */
@@ -45,7 +45,8 @@ struct daemon_status { /* a copy; every field as of its owner's last step */
 };
 
 struct daemon;
-/* Open everything and restore: newest valid version plus the example log from there. */
+/* Open everything and restore: newest valid version plus the example log from there.  UNDINE_EAGAIN
+ * where no broker answers: may be called again. */
 int daemon_open(struct daemon **out, const struct daemon_options *opt, struct undine_err *err);
 /* Start the threads. */
 int daemon_start(struct daemon *d, struct undine_err *err);

@@ -105,6 +105,10 @@ static int run_daemon(const struct drive_options *opt, const struct config *conf
     struct web *web = NULL;
     int64_t begun_ns = clock_monotonic_ns();
     int rc = daemon_open(&d, &options, err);
+    while (rc == UNDINE_EAGAIN && stop_signals == 0) { /* a broker that is away ends nothing */
+        log_warn("daemon", log_msg("no broker answers; trying again"), log_str("reason", err->msg));
+        rc = daemon_open(&d, &options, err);
+    }
     if (rc == UNDINE_OK && opt->http && config->http.listen[0] != '\0') {
         rc = web_open(&web, config->http.listen, d, err);
     }
