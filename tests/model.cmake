@@ -10,6 +10,13 @@ undine_test(test_model_gradient SOURCES unit/test_model_gradient.c support/toy_b
 undine_model_test(test_model_reference unit/test_model_reference.c support/model_reference.c
   support/toy_batch.c)
 undine_model_test(test_model_kernels unit/test_model_kernels.c)
+undine_model_test(test_model_dice unit/test_model_dice.c)
+undine_test(test_model_options SOURCES unit/test_model_options.c support/toy_batch.c
+  LIBS undine_model m LABELS fast)
+undine_model_test(test_model_din unit/test_model_din.c support/toy_batch.c)
+undine_test(test_model_overfit SOURCES unit/test_model_overfit.c support/toy_batch.c
+  LIBS undine_model m LABELS fast)
+target_link_options(test_model_overfit PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=aligned_alloc)
 
 add_executable(bench_model bench/bench_model.c support/toy_batch.c)
 target_link_libraries(bench_model PRIVATE undine_model PkgConfig::OPENBLAS)

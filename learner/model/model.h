@@ -106,8 +106,8 @@ char *model_options_to_json(const struct model_options *opt);
 int model_options_from_json(struct model_options *out, const char *json, struct undine_err *err);
 extern const struct model_options MODEL_OPTIONS_DEFAULT;
 
-/* Which kernels this process computes with, e.g. "avx512 + OpenBLAS SkylakeX": part of what equal
- * models need. */
+/* Which kernels this process computes with: "avx512", "avx2" or "portable": part of what equal models
+ * need. */
 const char *model_kernels(void);
 
 #endif
