@@ -1,6 +1,7 @@
 #include "ops/publisher.h"
 
 #include "base/clock.h"
+#include "ops/store_json.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -25,12 +26,17 @@ static int publish(struct publisher *p, struct snapshot *s, bool move_current,
     if (rc != UNDINE_OK) {
         return rc;
     }
+    json_t *positions = store_json_positions(p->opt.store, err);
+    char *positions_text = positions != NULL ? json_dumps(positions, JSON_COMPACT) : NULL;
+    json_decref(positions);
     struct version_extra extra = {
         .config_digest = p->opt.config_digest,
+        .positions_json = positions_text,
         .created_ms = clock_realtime_ms(),
         .shard = p->opt.shard,
     };
     rc = version_write(p->opt.versions_dir, s, &extra, move_current, info, err);
+    free(positions_text);
     if (rc != UNDINE_OK) {
         return rc;
     }

@@ -1,5 +1,7 @@
 #include "ops/report.h"
 
+#include "ops/store_json.h"
+
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -38,45 +40,6 @@ static void put_real(json_t *o, const char *name, double v)
     (void)json_object_set_new(o, name, isfinite(v) ? json_real(v) : json_null());
 }
 
-static json_t *accounting(const struct ingest_status *st)
-{
-    const struct ingest_counters *c = &st->counters;
-    static const char *const kinds[EVENT_KINDS] = {"impression", "click", "behavior", "forget"};
-    json_t *o = json_object(), *late = json_object(), *duplicate = json_object();
-    json_t *malformed = json_object();
-    put_u64(o, "events", c->events);
-    put_u64(o, "applied", c->applied);
-    put_u64(o, "waiting", c->waiting);
-    put_u64(o, "late", c->late);
-    put_u64(o, "duplicate", c->duplicate);
-    put_u64(o, "malformed", c->malformed);
-    put_u64(o, "filtered", c->filtered);
-    put_u64(o, "impressions", c->impressions);
-    put_u64(o, "positives", c->positives);
-    put_u64(o, "negatives", c->negatives);
-    put_u64(o, "pending", c->pending);
-    put_u64(o, "sampled_out", c->sampled_out);
-    put_u64(o, "dropped", c->dropped);
-    put_u64(o, "clicks_matched", c->clicks_matched);
-    put_u64(o, "clicks_orphan", c->clicks_orphan);
-    put_u64(o, "clicks_late", c->clicks_late);
-    put_u64(o, "behaviors", c->behaviors);
-    put_u64(o, "forgets", c->forgets);
-    put_u64(o, "losses", c->losses);
-    for (int k = 0; k < EVENT_KINDS; k++) {
-        put_u64(late, kinds[k], c->late_by_kind[k]);
-        put_u64(duplicate, kinds[k], c->duplicate_by_kind[k]);
-    }
-    for (int r = DECODE_OK + 1; r < DECODE_REASON_COUNT; r++) {
-        put_u64(malformed, decode_reason_name((enum decode_reason)r), c->malformed_by_reason[r]);
-    }
-    (void)json_object_set_new(o, "late_by_kind", late);
-    (void)json_object_set_new(o, "duplicate_by_kind", duplicate);
-    (void)json_object_set_new(o, "malformed_by_reason", malformed);
-    (void)json_object_set_new(o, "closes", json_boolean(ingest_counters_close(c)));
-    return o;
-}
-
 int report_write(FILE *out, const struct daemon_status *st, double seconds, struct undine_err *err)
 {
     const struct ingest_counters *c = &st->ingest.counters;
@@ -98,13 +61,15 @@ int report_write(FILE *out, const struct daemon_status *st, double seconds, stru
     put_real(o, "events_per_second", seconds > 0 ? (double)c->events / seconds : 0);
     put_real(o, "examples_per_second",
              m->seconds_training > 0 ? (double)m->examples / m->seconds_training : 0);
+    put_real(o, "popularity_auc", m->popularity_auc);
+    put_real(o, "popularity_logloss", m->popularity_logloss);
     put_u64(o, "batches", m->batches);
     put_u64(o, "batches_skipped", m->batches_skipped);
     put_u64(o, "rows", m->rows);
     put_u64(o, "rss_bytes", report_rss_bytes_max());
     put_u64(o, "version", st->version.number);
     (void)json_object_set_new(o, "kernels", json_string(model_kernels()));
-    (void)json_object_set_new(o, "accounting", accounting(&st->ingest));
+    (void)json_object_set_new(o, "accounting", store_json_counters(c));
     (void)json_object_set_new(o, "model_digest", json_string(st->version.digest));
     char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
     json_decref(o);

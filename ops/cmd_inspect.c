@@ -1,0 +1,250 @@
+#include "base/hash.h"
+#include "configs/config.h"
+#include "learner/model/version_reader.h"
+#include "learner/version.h"
+#include "ops/args.h"
+#include "ops/cmd.h"
+#include "ops/store_json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct inspect {
+    const char *state, *config_file, *user, *versions, *version;
+    struct args_list overrides;
+    struct undine_err err;
+};
+
+static int print(json_t *o, struct inspect *in)
+{
+    if (o == NULL) {
+        return in->err.code;
+    }
+    char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    json_decref(o);
+    if (text == NULL) {
+        return undine_err_set(&in->err, UNDINE_ENOMEM, "no memory to print");
+    }
+    (void)puts(text);
+    free(text);
+    return UNDINE_OK;
+}
+
+static int open_store(struct inspect *in, struct store **out)
+{
+    char dir[VERSION_PATH_MAX];
+    (void)snprintf(dir, sizeof dir, "%s/store", in->state);
+    struct store_options opt = {
+        .dir = dir, .cache_bytes = 8 << 20, .write_buffer_bytes = 8 << 20, .read_only = true};
+    return store_open(out, &opt, &in->err);
+}
+
+static int inspect_meta(struct inspect *in,
+                        json_t *(*read)(struct store *s, struct undine_err *err))
+{
+    struct store *store = NULL;
+    int rc = open_store(in, &store);
+    if (rc == UNDINE_OK) {
+        rc = print(read(store, &in->err), in);
+    }
+    store_close(store);
+    return rc;
+}
+
+static json_t *whole_store(struct store *s, struct undine_err *err)
+{
+    json_t *o = store_json_ingest(s, err);
+    json_t *positions = o != NULL ? store_json_positions(s, err) : NULL;
+    json_t *losses = positions != NULL ? store_json_losses(s, err) : NULL;
+    if (losses == NULL) {
+        json_decref(o);
+        json_decref(positions);
+        return NULL;
+    }
+    struct store_stats st;
+    store_stats(s, &st);
+    (void)json_object_set_new(o, "positions", positions);
+    (void)json_object_set_new(o, "losses", losses);
+    (void)json_object_set_new(o, "sst_bytes", json_integer((json_int_t)st.sst_bytes));
+    return o;
+}
+
+static int inspect_store(struct inspect *in)
+{
+    return inspect_meta(in, whole_store);
+}
+
+static int inspect_malformed(struct inspect *in)
+{
+    return inspect_meta(in, store_json_malformed);
+}
+
+static int inspect_loss(struct inspect *in)
+{
+    return inspect_meta(in, store_json_losses);
+}
+
+/* ---- one user ---- */
+
+static json_t *steps_json(const struct schema *schema, const struct schema_sequence *q,
+                          const struct users_view *view)
+{
+    json_t *steps = json_array();
+    const uint64_t *w = view->words;
+    for (uint32_t i = 0; i < view->n_steps; i++) {
+        json_t *step = json_object();
+        (void)json_object_set_new(step, "time", json_integer((json_int_t)w[0]));
+        uint64_t counts = w[1];
+        w += 2;
+        for (uint32_t f = 0; f < q->n_fields; f++) {
+            json_t *ids = json_array();
+            for (uint32_t n = (uint32_t)(counts >> (8 * f)) & 0xff; n > 0; n--) {
+                char hex[20];
+                (void)snprintf(hex, sizeof hex, "%016llx", (unsigned long long)*w++);
+                (void)json_array_append_new(ids, json_string(hex));
+            }
+            (void)json_object_set_new(step, schema->fields[q->field[f]].name, ids);
+        }
+        (void)json_array_append_new(steps, step);
+    }
+    return steps;
+}
+
+static int print_user(struct inspect *in, const struct schema *schema, const struct writer *value)
+{
+    struct users_view views[SCHEMA_SEQUENCES_MAX];
+    struct writer id, words;
+    writer_init(&id);
+    writer_init(&words);
+    int rc = users_decode(schema, value->data, value->len, &id, views, &words, &in->err);
+    if (rc == UNDINE_OK) {
+        json_t *o = json_object(), *sequences = json_object();
+        (void)json_object_set_new(o, "user", store_json_bytes(id.data, id.len));
+        for (uint32_t s = 0; s < schema->n_sequences; s++) {
+            (void)json_object_set_new(sequences, schema->sequences[s].name,
+                                      steps_json(schema, &schema->sequences[s], &views[s]));
+        }
+        (void)json_object_set_new(o, "sequences", sequences);
+        rc = print(o, in);
+    }
+    writer_release(&id);
+    writer_release(&words);
+    return rc;
+}
+
+static int inspect_user(struct inspect *in)
+{
+    struct config *config = NULL;
+    struct store *store = NULL;
+    struct writer value;
+    writer_init(&value);
+    if (in->user == NULL || in->config_file == NULL) {
+        return undine_err_set(&in->err, UNDINE_ECONFIG, "--user and --config are required");
+    }
+    int rc = config_load(&config, in->config_file, in->overrides.item, in->overrides.n, &in->err);
+    if (rc == UNDINE_OK) {
+        rc = open_store(in, &store);
+    }
+    if (rc == UNDINE_OK) {
+        uint8_t key[8];
+        bytes_put_be64(key, hash_id(in->user, strlen(in->user)));
+        rc = store_get(store, STORE_SEQUENCE, key, sizeof key, &value, &in->err);
+        if (rc == 0) {
+            rc = undine_err_set(&in->err, UNDINE_ENOTFOUND, "user `%s` has no sequence in %s",
+                                in->user, in->state);
+        }
+    }
+    if (rc > 0) {
+        rc = print_user(in, &config->schema, &value);
+    }
+    writer_release(&value);
+    store_close(store);
+    config_free(config);
+    return rc;
+}
+
+/* ---- versions ---- */
+
+static int print_version(struct inspect *in, const char *path)
+{
+    struct version_reader *r = NULL;
+    int rc = version_reader_open(&r, path, true, &in->err);
+    struct hash128 digest;
+    if (rc == UNDINE_OK) {
+        rc = version_reader_digest(r, &digest, &in->err);
+    }
+    char manifest[VERSION_PATH_MAX + 32];
+    (void)snprintf(manifest, sizeof manifest, "%s/manifest.json", path);
+    if (rc == UNDINE_OK) {
+        json_t *o = json_load_file(manifest, 0, NULL);
+        char hex[HASH128_HEX_LEN + 1];
+        hash128_hex(hex, digest);
+        if (o != NULL) {
+            (void)json_object_set_new(o, "model_digest", json_string(hex)); /* of what lies there */
+            (void)json_object_set_new(o, "valid", json_true());
+        }
+        rc = print(o, in);
+    }
+    version_reader_close(r);
+    return rc;
+}
+
+static int inspect_version(struct inspect *in)
+{
+    char versions[VERSION_PATH_MAX], path[VERSION_PATH_MAX + VERSION_NAME_MAX + 32];
+    char name[VERSION_NAME_MAX];
+    if (in->versions != NULL) {
+        (void)snprintf(versions, sizeof versions, "%s", in->versions);
+    } else {
+        (void)snprintf(versions, sizeof versions, "%s/versions", in->state);
+    }
+    if (in->version != NULL) {
+        (void)snprintf(name, sizeof name, "%012llu", strtoull(in->version, NULL, 10));
+    } else {
+        int rc = version_current(versions, name, &in->err);
+        if (rc != UNDINE_OK) {
+            return rc;
+        }
+    }
+    (void)snprintf(path, sizeof path, "%s/%s", versions, name);
+    return print_version(in, path);
+}
+
+int cmd_inspect(int argc, char **argv)
+{
+    static const struct {
+        const char *what;
+        int (*run)(struct inspect *in);
+    } parts[] = {{"store", inspect_store},
+                 {"user", inspect_user},
+                 {"version", inspect_version},
+                 {"malformed", inspect_malformed},
+                 {"loss", inspect_loss}};
+    struct inspect in = {.state = "state"};
+    struct args_list what = {0};
+    const struct args_option options[] = {
+        {"state", 's', ARGS_STRING, &in.state, "DIR", "state directory; default ./state"},
+        {"versions", 0, ARGS_STRING, &in.versions, "DIR", "version: default STATE/versions"},
+        {"version", 0, ARGS_STRING, &in.version, "N", "version: its number; default the published one"},
+        {"user", 0, ARGS_STRING, &in.user, "ID", "user: the id as it stands in the events"},
+        {"config", 'c', ARGS_STRING, &in.config_file, "FILE", "user: the configuration of the store"},
+        {NULL, 'o', ARGS_LIST, &in.overrides, "KEY=VALUE", "override a key of the configuration"},
+    };
+    int code = args_parse(argc, argv, "inspect store|user|version|malformed|loss [options]", options,
+                          sizeof options / sizeof options[0], &what);
+    if (code >= 0) {
+        return code;
+    }
+    for (size_t i = 0; what.n == 1 && i < sizeof parts / sizeof parts[0]; i++) {
+        if (strcmp(what.item[0], parts[i].what) == 0) {
+            int rc = parts[i].run(&in);
+            if (rc < 0) {
+                (void)fprintf(stderr, "undine inspect: %s\n", in.err.msg);
+            }
+            return args_exit_code(rc);
+        }
+    }
+    (void)fprintf(stderr, "undine inspect: name one of store, user, version, malformed, loss\n");
+    return EXIT_USAGE;
+}
