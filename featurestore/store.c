@@ -12,7 +12,7 @@ enum {
     FORMAT_VALUE_VERSION = 1,
     HANDLES = STORE_FAMILIES + 1, /* ours and RocksDB's own `default`, which stays empty */
     GET_MANY_CHUNK = 256,
-    META_NAME_MAX = 256,
+    META_NAME_MAX = 512,
     OPEN_READ_ONLY_TRIES = 5
 };
 static const char format_key[] = "format";
