@@ -111,8 +111,9 @@ void ingest_world_examples(struct ingest_world *w, struct writer *out)
         for (uint32_t k = 0; k < block.n_examples; k++) {
             const struct example *e = &block.examples[k];
             bool forget = e->kind == EXAMPLE_FORGET;
-            ingest_world_entry(out, &w->schema, e->kind, e->impression, e->user, e->time_ms,
-                               e->emit_ms, e->sample_rate, forget ? NULL : e->counts, e->ids);
+            ingest_world_entry(out, &w->schema, e->kind, forget ? 0 : e->impression, e->user,
+                               e->time_ms, e->emit_ms, e->sample_rate, forget ? NULL : e->counts,
+                               e->ids);
             for (uint32_t s = 0; s < w->schema.n_sequences && !forget; s++) {
                 const struct example_sequence *q = &block.sequences[e->sequence[s]];
                 ingest_world_steps(out, q->words, q->n_words);

@@ -1,0 +1,440 @@
+/* The loop: what it counts, refuses, remembers, and that a kill at any commit changes nothing. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "ingest/meta.h"
+#include "tests/support/ingest_world.h"
+#include "tests/support/store_fixture.h"
+#include "tests/support/stream_maker.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct ingest_world world;
+static struct ingest_status status;
+static char dir[FIXTURE_PATH_MAX];
+static struct memory_log topic;
+static const struct memory_source_options bounded = {.bounded = true}, endless = {0};
+
+static int setup(void **state)
+{
+    (void)state;
+    world = (struct ingest_world){.opt = ingest_world_options(0, 100)};
+    fixture_schema(&world.schema, 3);
+    fixture_directory(dir);
+    topic = (struct memory_log){.n_partitions = 1};
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    fixture_remove(dir);
+    memory_log_release(&topic);
+    return 0;
+}
+
+static void open_world(const struct memory_source_options *source)
+{
+    struct undine_err err = {.msg = "?"};
+    if (ingest_world_open(&world, dir, &topic, source, &err) != UNDINE_OK) {
+        fail_msg("open: %s", err.msg);
+    }
+}
+
+/* Steps until the source is done, or n of them. */
+static void steps(int n)
+{
+    struct undine_err err = {.msg = "?"};
+    int rc = 1;
+    for (int k = 0; k < n && rc > 0; k++) {
+        rc = ingest_step(world.ingest, &err);
+    }
+    if (rc < 0) {
+        fail_msg("step: %s", err.msg);
+    }
+    ingest_status(world.ingest, &status);
+}
+
+enum { TO_THE_END = 1000000 };
+
+static const char *const few[] = {
+    "{\"kind\":\"impression\",\"id\":\"a\",\"user\":\"u\",\"time\":1000,\"candidate\":{\"item\":1}"
+    "}",
+    "{\"kind\":\"click\",\"impression\":\"a\",\"time\":1010}",
+    "{\"kind\":\"impression\",\"id\":\"b\",\"user\":\"u\",\"time\":1200,\"candidate\":{\"item\":2}"
+    "}",
+    "{\"kind\":\"impression\",\"id\":\"c\",\"user\":\"u\",\"time\":1300,\"candidate\":{\"item\":3}"
+    "}",
+};
+
+static void add_few(uint32_t partition, size_t n)
+{
+    for (size_t k = 0; k < n; k++) {
+        memory_log_add(&topic, partition, few[k]);
+    }
+}
+
+/* ---- bad messages ---- */
+
+static int count_sample(void *payload, const char *name, const uint8_t *value, size_t len,
+                        struct undine_err *err)
+{
+    (void)err;
+    struct meta_malformed m;
+    assert_int_equal(strncmp(name, META_MALFORMED_PREFIX, strlen(META_MALFORMED_PREFIX)), 0);
+    assert_int_equal(meta_malformed_decode(&m, value, len, NULL), UNDINE_OK);
+    for (size_t cut = 0; cut < len; cut++) {
+        assert_true(meta_malformed_decode(&m, value, cut, NULL) < 0);
+    }
+    assert_int_equal(meta_malformed_decode(&m, value, len, NULL), UNDINE_OK);
+    assert_in_range(m.number, 3, 6); /* the newest four of six */
+    assert_int_equal(m.topic_len, strlen("memory"));
+    if (m.number == 6) {
+        assert_int_equal(m.reason_len, strlen("future"));
+        assert_memory_equal(m.reason, "future", m.reason_len);
+    }
+    if (m.number == 5) {
+        assert_int_equal(m.payload_len, META_SAMPLE_BYTES_MAX);
+        assert_int_equal(m.payload_full_len, 3000);
+    }
+    (*(int *)payload)++;
+    return 0;
+}
+
+static void test_bad_messages_are_counted_and_kept(void **state)
+{
+    (void)state;
+    static char long_text[3001];
+    memset(long_text, 'x', 3000);
+    world.opt.order.max_future_ms = 1000;
+    const char *const bad[] = {
+        "{",
+        "",
+        NULL,
+        "[]",
+        long_text,
+        "{\"kind\":\"forget\",\"user\":\"u\",\"time\":99999999999999}",
+        "{\"kind\":\"behavior\",\"type\":\"stare\",\"user\":\"u\",\"time\":1,\"item\":1}"};
+    add_few(0, 2);
+    for (size_t k = 0; k < sizeof bad / sizeof bad[0]; k++) {
+        memory_log_add(&topic, 0, bad[k]);
+    }
+    add_few(0, 1);
+    open_world(&bounded);
+    steps(TO_THE_END);
+    const struct ingest_counters *c = &status.counters;
+    assert_int_equal(c->events, 10);
+    assert_int_equal(c->malformed, 6);
+    assert_int_equal(c->malformed_by_reason[DECODE_FUTURE], 1);
+    assert_int_equal(c->malformed_by_reason[DECODE_TOMBSTONE], 1);
+    assert_int_equal(c->malformed_by_reason[DECODE_EMPTY], 1);
+    assert_int_equal(c->filtered, 1);
+    assert_int_equal(c->applied, 2);
+    assert_int_equal(c->duplicate, 1);
+    assert_int_equal(c->positives, 1);
+    assert_int_equal(status.event_time_ms, 1010);
+    int n = 0;
+    assert_int_equal(store_scan_meta(world.store, META_MALFORMED_PREFIX, count_sample, &n, NULL),
+                     0);
+    assert_int_equal(n, 4);
+    ingest_world_close(&world);
+}
+
+/* ---- the store and its configuration ---- */
+
+static void expect_refused(const char *text, const char *const *words, size_t n)
+{
+    world.opt.config_digest = 2;
+    world.opt.config_digest_text = text;
+    struct undine_err err = {.msg = "?"};
+    assert_int_equal(ingest_world_open(&world, dir, &topic, &bounded, &err), UNDINE_ESTATE);
+    for (size_t k = 0; k < n; k++) {
+        if (strstr(err.msg, words[k]) == NULL) {
+            fail_msg("`%s` is not in: %s", words[k], err.msg);
+        }
+    }
+    ingest_world_close(&world);
+}
+
+static void test_changed_configuration_is_refused(void **state)
+{
+    (void)state;
+    add_few(0, 4);
+    world.opt.config_digest_text = "join.window=100ms\norder.lateness=5\nschema=abc\n";
+    open_world(&bounded);
+    steps(1);
+    ingest_world_close(&world);
+    const char *const changed[] = {"`order.lateness`", "`5`", "`6`"};
+    expect_refused("schema=abc\njoin.window=100ms\norder.lateness=6\n", changed, 3);
+    const char *const removed[] = {"`schema`", "`abc`", "(none)"};
+    expect_refused("join.window=100ms\norder.lateness=5\n", removed, 3);
+    const char *const added[] = {"`z`", "(none)", "`1`"};
+    expect_refused("join.window=100ms\norder.lateness=5\nschema=abc\nz=1", added, 3);
+    world.opt.config_digest = 1;
+    world.opt.config_digest_text = "join.window=100ms\norder.lateness=5\nschema=abc\n";
+    open_world(&bounded);
+    ingest_world_close(&world);
+}
+
+static void test_closed_store_takes_no_more(void **state)
+{
+    (void)state;
+    add_few(0, 2);
+    open_world(&bounded);
+    steps(TO_THE_END);
+    ingest_world_close(&world);
+    open_world(&bounded); /* nothing new: done at once */
+    steps(TO_THE_END);
+    assert_int_equal(status.counters.events, 2);
+    ingest_world_close(&world);
+    memory_log_add(&topic, 0, few[2]);
+    open_world(&bounded);
+    struct undine_err err;
+    assert_int_equal(ingest_step(world.ingest, &err), UNDINE_ESTATE);
+    assert_non_null(strstr(err.msg, "--keep-open"));
+    ingest_world_close(&world);
+}
+
+static void test_kept_open_goes_on(void **state)
+{
+    (void)state;
+    world.opt.close_windows = false;
+    add_few(0, 3);
+    open_world(&bounded);
+    steps(TO_THE_END);
+    assert_int_equal(status.watermark_ms, 1200);
+    assert_int_equal(status.counters.waiting, 1);
+    assert_int_equal(status.counters.positives, 1);
+    ingest_world_close(&world);
+    memory_log_add(&topic, 0, few[3]);
+    world.opt.close_windows = true;
+    open_world(&bounded);
+    steps(TO_THE_END);
+    assert_int_equal(status.counters.negatives, 2);
+    assert_int_equal(status.counters.late, 0);
+    assert_int_equal(status.watermark_ms, INT64_MAX);
+    ingest_world_close(&world);
+}
+
+static int read_loss(void *payload, const char *name, const uint8_t *value, size_t len,
+                     struct undine_err *err)
+{
+    (void)name;
+    (void)err;
+    assert_int_equal(meta_loss_decode(payload, value, len, NULL), UNDINE_OK);
+    return 0;
+}
+
+static void test_accepted_loss_is_recorded(void **state)
+{
+    (void)state;
+    add_few(0, 4);
+    world.opt.close_windows = false;
+    open_world(&bounded);
+    steps(TO_THE_END);
+    ingest_world_close(&world);
+    /* The source goes on elsewhere than the store says, as after --accept-loss. */
+    open_world(&endless);
+    ingest_close(world.ingest);
+    world.source->partitions[0].position.next = 2;
+    assert_int_equal(ingest_open(&world.ingest, &world.schema, &world.opt, world.store, world.users,
+                                 world.log, world.source, world.decoder, NULL),
+                     UNDINE_OK);
+    steps(1);
+    assert_int_equal(status.counters.losses, 1);
+    struct meta_loss loss = {0};
+    assert_int_equal(store_scan_meta(world.store, META_LOSS_PREFIX, read_loss, &loss, NULL), 0);
+    assert_int_equal(loss.stored_next, 4);
+    assert_int_equal(loss.source_next, 2);
+    assert_true(loss.wall_ms > 0);
+    ingest_world_close(&world);
+    open_world(&endless); /* not a second time */
+    steps(1);
+    assert_int_equal(status.counters.losses, 1);
+    ingest_world_close(&world);
+}
+
+/* ---- watermark, idleness, back-pressure ---- */
+
+static void test_idle_partition(void **state)
+{
+    (void)state;
+    topic.n_partitions = 2;
+    add_few(0, 4);
+    open_world(&endless);
+    steps(5);
+    assert_int_equal(status.watermark_ms, INT64_MIN); /* the empty partition holds it */
+    assert_int_equal(status.counters.waiting, 4);
+    assert_int_equal(status.partitions_idle, 0);
+    assert_true(status.caught_up);
+    ingest_world_close(&world);
+    world.opt.order.idle_timeout_ms = 0;
+    open_world(&endless);
+    steps(2);
+    assert_int_equal(status.watermark_ms, 1300);
+    assert_int_equal(status.partitions_idle, 2);
+    assert_int_equal(status.counters.waiting, 1);
+    ingest_world_close(&world);
+}
+
+static void test_late_events_are_counted_by_kind(void **state)
+{
+    (void)state;
+    add_few(0, 4);
+    world.opt.loop.poll_max = 1;
+    memory_log_add(&topic, 0, few[1]); /* a click at 1010, after 1300 */
+    open_world(&bounded);
+    steps(TO_THE_END);
+    assert_int_equal(status.counters.late, 1);
+    assert_int_equal(status.counters.late_by_kind[EVENT_CLICK], 1);
+    ingest_world_close(&world);
+}
+
+/* While a partition holds the watermark back, the others are read up to waiting_max. */
+static void test_waiting_is_bounded(void **state)
+{
+    (void)state;
+    static char texts[400][160];
+    topic.n_partitions = 2;
+    for (int k = 0; k < 400; k++) {
+        (void)snprintf(texts[k], sizeof texts[k],
+                       "{\"kind\":\"behavior\",\"type\":\"cart\",\"user\":\"u\",\"time\":%d,"
+                       "\"item\":%d}",
+                       1000 + k, k % 7);
+        /* All of partition 0 is older than all of partition 1. */
+        memory_log_add(&topic, k < 200 ? 0 : 1, texts[k]);
+    }
+    world.opt.order.waiting_max = 10;
+    world.opt.loop.poll_max = 5;
+    open_world(&bounded);
+    uint64_t waiting_max = 0;
+    while (ingest_step(world.ingest, NULL) > 0) {
+        ingest_status(world.ingest, &status);
+        waiting_max = status.counters.waiting > waiting_max ? status.counters.waiting : waiting_max;
+    }
+    ingest_status(world.ingest, &status);
+    assert_int_equal(status.counters.behaviors, 400);
+    assert_true(waiting_max <= 15);
+    ingest_world_close(&world);
+}
+
+static void test_backlog_holds_ingest(void **state)
+{
+    (void)state;
+    add_few(0, 4);
+    world.opt.loop.poll_max = 1;
+    world.opt.loop.backlog_max = 1;
+    open_world(&bounded);
+    steps(8);
+    uint64_t events = status.counters.events;
+    assert_true(events < 4 || example_log_backlog(world.log) > 0);
+    assert_int_equal(example_log_head(world.log), 1);
+    steps(1);
+    assert_int_equal(status.counters.events, events);
+    for (int k = 0; k < 8; k++) {
+        example_log_consumed(world.log, example_log_head(world.log));
+        steps(1);
+    }
+    assert_int_equal(example_log_head(world.log), 3);
+    ingest_world_close(&world);
+}
+
+/* ---- kills ---- */
+
+#ifdef UNDINE_FAULTS
+static void run_stream(struct writer *out)
+{
+    open_world(&bounded);
+    steps(TO_THE_END);
+    ingest_world_examples(&world, out);
+    ingest_world_close(&world);
+}
+
+/* Run in a child that is killed when it passes the fault point; true where it was. */
+static bool killed_at(const char *fault)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)setenv("UNDINE_FAULT", fault, 1);
+        if (ingest_world_open(&world, dir, &topic, &bounded, NULL) == UNDINE_OK) {
+            while (ingest_step(world.ingest, NULL) > 0) {
+            }
+        }
+        _exit(0);
+    }
+    int how = 0;
+    assert_int_equal(waitpid(pid, &how, 0), pid);
+    return WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL;
+}
+
+static void test_killed_at_commits(void **state)
+{
+    (void)state;
+    struct random r = {42};
+    struct stream_options opt = {.impressions = 150,
+                                 .users = 5,
+                                 .items = 9,
+                                 .range_ms = 900,
+                                 .window_ms = 100,
+                                 .memory_ms = 60,
+                                 .trouble = true};
+    struct stream stream;
+    stream_make(&stream, &r, &opt);
+    topic.n_partitions = 3;
+    world.opt.order.lateness_ms = 30;
+    world.opt.join.memory_ms = 60;
+    world.opt.loop.poll_max = 40;
+    world.opt.loop.commit_actions_max = 15; /* several commits a poll */
+    stream_spread(&stream, &r, 30, &topic);
+    struct writer whole, got;
+    writer_init(&whole);
+    writer_init(&got);
+    run_stream(&whole);
+    int kills = 0;
+    for (int n = 1; n <= 13; n += 4) {
+        fixture_remove(dir);
+        fixture_directory(dir);
+        for (int round = 0; round < 3; round++) {
+            char fault[64];
+            (void)snprintf(fault, sizeof fault, "ingest.%s_write:%d",
+                           (n + round) % 2 == 0 ? "before" : "after", n);
+            kills += killed_at(fault) ? 1 : 0;
+        }
+        writer_clear(&got);
+        run_stream(&got);
+        ingest_world_same(&whole, &got, "killed");
+    }
+    assert_true(kills >= 10);
+    writer_release(&whole);
+    writer_release(&got);
+    stream_release(&stream);
+}
+#endif
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_bad_messages_are_counted_and_kept),
+        TEST(test_changed_configuration_is_refused),
+        TEST(test_closed_store_takes_no_more),
+        TEST(test_kept_open_goes_on),
+        TEST(test_accepted_loss_is_recorded),
+        TEST(test_idle_partition),
+        TEST(test_late_events_are_counted_by_kind),
+        TEST(test_waiting_is_bounded),
+        TEST(test_backlog_holds_ingest),
+#ifdef UNDINE_FAULTS
+        TEST(test_killed_at_commits),
+#endif
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
