@@ -32,7 +32,7 @@ for command in $commands; do
   run 0 "$command" --help
   cmp -s "$tmp/stdout" "$tmp/help" || fail "help $command and $command --help differ"
   run 2 "$command" --no-such-option
-  says stderr "undine $command: --no-such-option"
+  says stderr "undine $command"
   silent stdout
 done
 
