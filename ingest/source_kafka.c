@@ -20,7 +20,7 @@ enum {
     STEP_MS = 100,   /* how long open waits between two looks */
     QUERY_MS = 5000, /* one question to a broker */
     CHECK_MS = 500,  /* one question while the loop waits */
-    METADATA_PERIOD_MS = 30000,
+    METADATA_PERIOD_MS = 5000,
     AWAY_PERIOD_MS = 1000, /* the same while brokers are away */
     COMMIT_PERIOD_MS = 5000,
     TOPIC_GRACE_MS = 10000, /* a topic may be missing from metadata this long */
@@ -221,7 +221,6 @@ static void take_error(struct source_kafka *k, uint32_t i, const rd_kafka_messag
         break;
     case RD_KAFKA_RESP_ERR__BAD_MSG:
     case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
-    case RD_KAFKA_RESP_ERR_INVALID_MSG:
         (void)undine_err_set(&err, UNDINE_EIO, "topic `%s`, partition %d, behind offset %lld: %s",
                              p->topic, p->partition, (long long)p->position.next,
                              rd_kafka_message_errstr(m));
