@@ -48,7 +48,8 @@ struct undine_sequence { /* behaviour of the user, oldest step first; only the n
     size_t n_steps;
 };
 struct undine_request { /* one user in one context, and n candidates */
-    struct undine_features user;    /* `profile` fields; the user id field too, where there is one */
+    struct undine_value user_id;    /* as `user` in the events; {NULL, 0} = unknown */
+    struct undine_features user;    /* `profile` fields */
     struct undine_features context;
     const struct undine_sequence *sequences;
     size_t n_sequences;

@@ -1,0 +1,144 @@
+#include "scorer/scorer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPEN_TRIES = 5 };
+
+_Static_assert((int)UNDINE_SCORER_MSG_MAX >= (int)UNDINE_ERR_MSG_MAX, "a message fits");
+
+int scorer_error(struct undine_error *out, const struct undine_err *err, int rc)
+{
+    if (rc < 0 && out != NULL) {
+        out->code = rc;
+        out->sys_errno = err->sys_errno;
+        memcpy(out->message, err->msg, sizeof err->msg);
+    }
+    return rc;
+}
+
+const char *undine_version_string(void)
+{
+    return UNDINE_VERSION;
+}
+
+/* Open the published version, unless it is `but`: 1 = opened, 0 = it is that one.  A version may be
+ * retired between the look at CURRENT and the opening; then CURRENT has moved, so look again. */
+static int open_current(struct image **out, const char *dir, const char *but,
+                        struct undine_err *err)
+{
+    char name[VERSION_NAME_MAX], again[VERSION_NAME_MAX];
+    int rc = version_dir_current(dir, name, err);
+    for (int i = 0; rc == UNDINE_OK; i++) {
+        if (but != NULL && strcmp(name, but) == 0) {
+            return 0;
+        }
+        rc = image_open(out, dir, name, err);
+        if (rc == UNDINE_OK) {
+            return 1;
+        }
+        bool moved = version_dir_current(dir, again, NULL) == UNDINE_OK && strcmp(again, name) != 0;
+        if (moved && i + 1 < OPEN_TRIES) {
+            memcpy(name, again, sizeof name);
+            rc = UNDINE_OK;
+        }
+    }
+    return rc;
+}
+
+int undine_scorer_open(struct undine_scorer **out, const char *versions_dir,
+                       struct undine_error *error)
+{
+    struct undine_err err = {0};
+    struct image *image = NULL;
+    struct undine_scorer *s = calloc(1, sizeof *s);
+    int rc = UNDINE_OK;
+    if (s == NULL) {
+        rc = undine_err_set(&err, UNDINE_ENOMEM, "no memory for a scorer");
+        return scorer_error(error, &err, rc);
+    }
+    if (snprintf(s->dir, sizeof s->dir, "%s", versions_dir) >= (int)sizeof s->dir) {
+        rc = undine_err_set(&err, UNDINE_EINVAL, "the path of the versions is too long");
+    }
+    if (rc == UNDINE_OK) {
+        rc = open_current(&image, s->dir, NULL, &err);
+    }
+    if (rc < 0) {
+        free(s);
+        return scorer_error(error, &err, rc);
+    }
+    (void)pthread_mutex_init(&s->mutex, NULL);
+    atomic_init(&s->current, image);
+    atomic_init(&s->number, image->number);
+    *out = s;
+    return UNDINE_OK;
+}
+
+static bool is_pinned(const struct undine_scorer *s, const struct image *image)
+{
+    for (struct undine_session *t = s->sessions; t != NULL; t = t->next) {
+        if (atomic_load(&t->pinned) == image) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Put `old` (may be NULL) among the retired images, and close those that no call uses. */
+static void retire(struct undine_scorer *s, struct image *old)
+{
+    struct image *done = NULL;
+    (void)pthread_mutex_lock(&s->mutex);
+    if (old != NULL) {
+        old->next = s->retired;
+        s->retired = old;
+    }
+    for (struct image **at = &s->retired; *at != NULL;) {
+        struct image *image = *at;
+        if (is_pinned(s, image)) {
+            at = &image->next;
+        } else {
+            *at = image->next;
+            image->next = done;
+            done = image;
+        }
+    }
+    (void)pthread_mutex_unlock(&s->mutex);
+    while (done != NULL) {
+        struct image *next = done->next;
+        image_close(done);
+        done = next;
+    }
+}
+
+int undine_scorer_refresh(struct undine_scorer *s, struct undine_error *error)
+{
+    struct undine_err err = {0};
+    struct image *image = NULL, *old = NULL;
+    char name[VERSION_NAME_MAX];
+    version_name(name, atomic_load(&s->number));
+    int rc = open_current(&image, s->dir, name, &err);
+    if (rc > 0) {
+        old = atomic_exchange(&s->current, image);
+        atomic_store(&s->number, image->number);
+    }
+    retire(s, old);
+    return scorer_error(error, &err, rc);
+}
+
+uint64_t undine_scorer_version(const struct undine_scorer *s)
+{
+    return atomic_load(&s->number);
+}
+
+void undine_scorer_close(struct undine_scorer *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    UNDINE_ASSERT(s->sessions == NULL);
+    retire(s, atomic_load(&s->current));
+    (void)pthread_mutex_destroy(&s->mutex);
+    free(s);
+}
