@@ -5,6 +5,10 @@
  * g Adagrad  a += g^2,  w -= rate g / (sqrt(a) + eps);  a starts at `accumulator` Adam     m = b1 m
  * + (1 - b1) g,  v = b2 v + (1 - b2) g^2, w -= rate (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
  *
+ * A row's gradient is that of the mean loss, so it shrinks with the batch: at 256 examples an
+ * accumulator of 0.1 outweighs the squares of a whole short stream and rows hardly move.  On
+ * KuaiRand (batch 256, rate 0.03) AUC is 0.63 with 0.1 and 0.74 with 1e-6.
+ *
  * Adam is lazy: a row that a batch does not touch keeps weights, m and v as they are.  t is the
  * number of batches trained, the same for every row (not the row's own touches), so a row first met
  * late starts without correction: its first step is rate (1 - b1) / sqrt(1 - b2), 3.2 x rate at the
@@ -24,7 +28,7 @@ struct optimizer_options {
     double rate;       /* embedding rows */
     double dense_rate; /* dense parameters */
     double eps, beta1, beta2;
-    double accumulator; /* Adagrad: initial value, 0.1 */
+    double accumulator; /* Adagrad: initial value of a */
 };
 
 /* The numbers of one batch's step. */

@@ -10,3 +10,5 @@ undine_test(test_batch_cut SOURCES property/test_batch_cut.c support/example_str
   LIBS undine_learner LABELS fast)
 undine_test(test_learning SOURCES integration/test_learning.c support/example_stream.c
   LIBS undine_learner LABELS fast)
+undine_test(test_trainer_log SOURCES integration/test_trainer_log.c
+  LIBS test_store_fixture undine_learner LABELS fast)
