@@ -1,6 +1,26 @@
 #include "learner/model/bag.h"
 
-#include <string.h>
+/* Rows are too short for a call of memcpy to pay. */
+static void set_row(real *restrict out, const real *restrict row, uint32_t dim)
+{
+    for (uint32_t d = 0; d < dim; d++) {
+        out[d] = row[d];
+    }
+}
+
+static void add_row(real *restrict out, const real *restrict row, uint32_t dim)
+{
+    for (uint32_t d = 0; d < dim; d++) {
+        out[d] += row[d];
+    }
+}
+
+static void scale_row(real *out, real scale, uint32_t dim)
+{
+    for (uint32_t d = 0; d < dim; d++) {
+        out[d] *= scale;
+    }
+}
 
 void bag_pool(real *out, size_t out_stride, size_t n, const struct batch_bags *bags,
               const struct batch_table *table, uint32_t dim, enum schema_pool pool)
@@ -9,21 +29,17 @@ void bag_pool(real *out, size_t out_stride, size_t n, const struct batch_bags *b
         uint32_t first = bags->offset[i];
         uint32_t last = bags->offset[i + 1];
         if (first == last) {
-            memset(out, 0, dim * sizeof *out);
+            for (uint32_t d = 0; d < dim; d++) {
+                out[d] = 0;
+            }
             continue;
         }
-        memcpy(out, table->weight + (size_t)bags->row[first] * dim, dim * sizeof *out);
+        set_row(out, table->weight + (size_t)bags->row[first] * dim, dim);
         for (uint32_t k = first + 1; k < last; k++) {
-            const real *row = table->weight + (size_t)bags->row[k] * dim;
-            for (uint32_t d = 0; d < dim; d++) {
-                out[d] += row[d];
-            }
+            add_row(out, table->weight + (size_t)bags->row[k] * dim, dim);
         }
         if (pool == SCHEMA_POOL_MEAN && last - first > 1) {
-            real scale = R(1.0) / (real)(last - first);
-            for (uint32_t d = 0; d < dim; d++) {
-                out[d] *= scale;
-            }
+            scale_row(out, R(1.0) / (real)(last - first), dim);
         }
     }
 }
@@ -37,7 +53,7 @@ void bag_pool_backward(const struct batch_table *table, const real *dout, size_t
         real scale =
             pool == SCHEMA_POOL_MEAN && last > first ? R(1.0) / (real)(last - first) : R(1.0);
         for (uint32_t k = first; k < last; k++) {
-            real *grad = table->grad + (size_t)bags->row[k] * dim;
+            real *restrict grad = table->grad + (size_t)bags->row[k] * dim;
             for (uint32_t d = 0; d < dim; d++) {
                 grad[d] += scale * dout[d];
             }

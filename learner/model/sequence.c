@@ -106,7 +106,9 @@ static void embed_steps(const struct sequence *q, struct sequence_scratch *s,
     size_t n = in->step_offset[in->n];
     real *e = s->e.data;
     for (size_t t = 0; t < n; t++) {
-        memset(e + t * q->e_stride + q->e, 0, (q->e_stride - q->e) * sizeof *e);
+        for (size_t d = q->e; d < q->e_stride; d++) {
+            e[t * q->e_stride + d] = 0;
+        }
     }
     for (uint32_t i = 0; i < q->n_fields; i++) {
         bag_pool(e, q->e_stride, n, &in->step[i], &batch->table[q->field[i].table], q->field[i].dim,

@@ -1,6 +1,6 @@
 /* Model part of a training step, and of scoring, one core, one JSON line each.
  *
- *   bench_model [seconds]
+ *   bench_model [seconds] [word]     word: only lines whose bench and shape contain it
  *
  * train: forward and backward at batch 256, history 50 (or 13), item 18 + category 18, official
  * unit 80-40, MLP 200-80, Dice; the embedding rows are gathered already.  score: 400 candidates of
@@ -16,12 +16,20 @@
 #include <time.h>
 
 static double seconds_min = 1.0;
+static const char *only = "";
 
 static double now_s(void)
 {
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static bool wanted(const char *bench, const char *shape)
+{
+    char line[128];
+    (void)snprintf(line, sizeof line, "%s %s", bench, shape);
+    return strstr(line, only) != NULL;
 }
 
 static void must(int rc, const struct undine_err *err)
@@ -232,12 +240,21 @@ int main(int argc, char **argv)
     if (argc > 1) {
         seconds_min = strtod(argv[1], NULL);
     }
+    if (argc > 2) {
+        only = argv[2];
+    }
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        bench_train(&shapes[i]);
+        if (wanted("train", shapes[i].name)) {
+            bench_train(&shapes[i]);
+        }
     }
     for (size_t i = 0; i < sizeof scores / sizeof scores[0]; i++) {
-        bench_score(&scores[i]);
+        if (wanted("score", scores[i].name)) {
+            bench_score(&scores[i]);
+        }
     }
-    bench_gemm();
+    if (wanted("gemm", "")) {
+        bench_gemm();
+    }
     return 0;
 }
