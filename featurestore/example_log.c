@@ -181,7 +181,7 @@ static int stage_trim(struct example_log *l, struct undine_err *err)
     if (seq <= l->staged.tail) {
         return UNDINE_OK;
     }
-    uint64_t point;
+    uint64_t point = seq;
     int rc = trim_point(l, seq, head, &point, err);
     if (rc == UNDINE_OK && point > l->staged.tail) {
         store_delete_range(l->store, STORE_EXAMPLE, l->staged.tail, point);

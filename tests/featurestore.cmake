@@ -8,3 +8,7 @@ undine_test(test_users SOURCES unit/test_users.c LIBS test_store_fixture LABELS 
 undine_test(test_users_model SOURCES property/test_users_model.c LIBS test_store_fixture LABELS fast)
 undine_test(test_arrivals SOURCES unit/test_arrivals.c LIBS test_store_fixture LABELS fast)
 undine_test(test_example_log SOURCES unit/test_example_log.c LIBS test_store_fixture LABELS fast)
+
+foreach(format user arrivals example_block)
+  undine_fuzz(fuzz_${format} SOURCES fuzz/fuzz_${format}.c LIBS test_store_fixture CORPUS fuzz/corpus/${format})
+endforeach()

@@ -7,6 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __SANITIZE_THREAD__
+/* RocksDB is not instrumented: its own atomics look like races. */
+const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+    return "called_from_lib:librocksdb.so\nrace:librocksdb.so\n";
+}
+#endif
+
 static void must(bool ok, const char *what)
 {
     if (!ok) {
