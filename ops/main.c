@@ -18,6 +18,8 @@ static const struct command COMMANDS[] = {
     {"run", "the daemon: learn from Kafka, publish versions", cmd_run},
     {"replay", "learn from files or a past stretch of Kafka, report in JSON", cmd_replay},
     {"inspect", "look into a store or a version, a live one too", cmd_inspect},
+    {"generate", "a synthetic stream whose best possible model is known", cmd_generate},
+    {"import", "published data sets and CSV files become event lines", cmd_import},
     {"config", "check or print a configuration, print the reference of every key", cmd_config},
     {"bench", "measure how fast this machine learns", cmd_bench},
     {NULL, NULL, NULL},
