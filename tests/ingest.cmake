@@ -1,5 +1,9 @@
 # Tests of this layer, by hand.
 undine_test(test_decode SOURCES unit/test_decode.c LIBS undine_ingest LABELS fast)
+add_library(test_decode_twin_support STATIC support/decode_twin.c)
+target_link_libraries(test_decode_twin_support PUBLIC undine_ingest PkgConfig::JANSSON)
+undine_test(test_decode_twin SOURCES property/test_decode_twin.c LIBS test_decode_twin_support LABELS fast)
+undine_fuzz(fuzz_decode SOURCES fuzz/fuzz_decode.c LIBS test_decode_twin_support CORPUS fuzz/corpus/decode)
 undine_test(test_source_file SOURCES unit/test_source_file.c LIBS undine_ingest LABELS fast)
 undine_test(test_order SOURCES unit/test_order.c LIBS undine_ingest LABELS fast)
 undine_fuzz(fuzz_meta SOURCES fuzz/fuzz_meta.c LIBS undine_ingest CORPUS fuzz/corpus/meta)
