@@ -174,7 +174,7 @@ static int print_version(struct inspect *in, const char *path)
     if (rc == UNDINE_OK) {
         rc = version_reader_digest(r, &digest, &in->err);
     }
-    char manifest[VERSION_PATH_MAX + 32];
+    char manifest[VERSION_PATH_MAX + VERSION_NAME_MAX + 16];
     (void)snprintf(manifest, sizeof manifest, "%s/manifest.json", path);
     if (rc == UNDINE_OK) {
         json_t *o = json_load_file(manifest, 0, NULL);
@@ -192,12 +192,12 @@ static int print_version(struct inspect *in, const char *path)
 
 static int inspect_version(struct inspect *in)
 {
-    char versions[VERSION_PATH_MAX], path[VERSION_PATH_MAX + VERSION_NAME_MAX + 32];
+    char versions[VERSION_PATH_MAX], path[VERSION_PATH_MAX + VERSION_NAME_MAX];
     char name[VERSION_NAME_MAX];
     if (in->versions != NULL) {
         (void)snprintf(versions, sizeof versions, "%s", in->versions);
     } else {
-        (void)snprintf(versions, sizeof versions, "%s/versions", in->state);
+        (void)snprintf(versions, sizeof versions, "%.*s/versions", VERSION_PATH_MAX - 16, in->state);
     }
     if (in->version != NULL) {
         (void)snprintf(name, sizeof name, "%012llu", strtoull(in->version, NULL, 10));

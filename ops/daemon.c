@@ -16,6 +16,7 @@ enum { LEARNER_BATCHES_A_STEP = 8, LEARNER_WAIT_MS = 100, METADATA_TIMEOUT_MS = 
 struct daemon {
     struct daemon_options opt;
     const struct config *config;
+    struct ingest_options ingest_options; /* borrowed by ingest */
     char store_dir[VERSION_PATH_MAX], versions_dir[VERSION_PATH_MAX];
     struct store *store;
     struct users *users;
@@ -132,12 +133,12 @@ static int open_ingest(struct daemon *d, struct undine_err *err)
         rc = open_source(d, err);
     }
     if (rc == UNDINE_OK) {
-        struct ingest_options options = c->ingest;
-        options.close_windows = d->opt.until_end && !d->opt.keep_open;
+        d->ingest_options = c->ingest;
+        d->ingest_options.close_windows = d->opt.until_end && !d->opt.keep_open;
         if (d->opt.inputs != NULL) {
-            options.order.max_future_ms = -1; /* a log may be from any time */
+            d->ingest_options.order.max_future_ms = -1; /* a log may be from any time */
         }
-        rc = ingest_open(&d->ingest, &c->schema, &options, d->store, d->users, d->log, d->source,
+        rc = ingest_open(&d->ingest, &c->schema, &d->ingest_options, d->store, d->users, d->log, d->source,
                          d->decoder, err);
     }
     return rc;
