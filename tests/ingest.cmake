@@ -18,3 +18,6 @@ undine_test(test_join_twin SOURCES property/test_join_twin.c LIBS test_ingest_wo
 add_executable(bench_ingest bench/bench_ingest.c)
 target_link_libraries(bench_ingest PRIVATE test_ingest_world)
 set_target_properties(bench_ingest PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+add_executable(bench_decode bench/bench_decode.c)
+target_link_libraries(bench_decode PRIVATE undine_ingest)
+set_target_properties(bench_decode PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
