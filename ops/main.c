@@ -9,7 +9,7 @@
 
 struct command {
     const char *name;
-    const char *summary;
+    const char *summary; /* NULL: for tests and demos, not in the help */
     int (*run)(int argc, char **argv);
 };
 
@@ -17,11 +17,14 @@ struct command {
 static const struct command COMMANDS[] = {
     {"run", "the daemon: learn from Kafka, publish versions", cmd_run},
     {"replay", "learn from files or a past stretch of Kafka, report in JSON", cmd_replay},
+    {"score", "score requests in bulk with the published version", cmd_score},
     {"inspect", "look into a store or a version, a live one too", cmd_inspect},
     {"generate", "a synthetic stream whose best possible model is known", cmd_generate},
     {"import", "published data sets and CSV files become event lines", cmd_import},
+    {"produce", "send event lines to Kafka, each user's to one partition", cmd_produce},
     {"config", "check or print a configuration, print the reference of every key", cmd_config},
     {"bench", "measure how fast this machine learns", cmd_bench},
+    {"mock-broker", NULL, cmd_mock_broker},
     {NULL, NULL, NULL},
 };
 
@@ -32,7 +35,9 @@ static void print_help(FILE *out)
                   "usage: undine COMMAND [OPTION...]\n\n",
                   program_version());
     for (const struct command *c = COMMANDS; c->name != NULL; c++) {
-        (void)fprintf(out, "  %-12s %s\n", c->name, c->summary);
+        if (c->summary != NULL) {
+            (void)fprintf(out, "  %-12s %s\n", c->name, c->summary);
+        }
     }
     (void)fprintf(
         out, "\n  undine help COMMAND   options of a command\n"
