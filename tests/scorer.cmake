@@ -9,3 +9,14 @@ target_link_options(test_scorer PRIVATE LINKER:--wrap=malloc,--wrap=calloc,--wra
   LINKER:--wrap=aligned_alloc)
 undine_test(test_scorer_swap SOURCES unit/test_scorer_swap.c ${scorer_support}
   LIBS undine_scorer_static undine_learner LABELS fast)
+
+# What scripts need: a version to look at, and the parts that `cmake --install --component scorer` copies.
+add_executable(make_version support/make_version.c support/version_fixture.c)
+target_link_libraries(make_version PRIVATE undine_flags undine_learner)
+set_target_properties(make_version PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+undine_script_test(version_files integration/version_files.sh LABELS fast)
+if(NOT UNDINE_TSAN)
+  undine_script_test(score integration/score.sh LABELS integration)
+endif()
+undine_fuzz(fuzz_safetensors SOURCES fuzz/fuzz_safetensors.c LIBS undine_model CORPUS fuzz/corpus/safetensors)
+undine_fuzz(fuzz_manifest SOURCES fuzz/fuzz_manifest.c LIBS undine_model CORPUS fuzz/corpus/manifest)

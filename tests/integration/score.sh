@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# undine score: JSON lines in, JSON lines out, exit codes.
+. "$(dirname "$0")/lib.sh"
+"$BUILD"/tests/make_version "$tmp/versions" >/dev/null
+cat >"$tmp/good" <<'END'
+{"user":"7","profile":{"age":3},"context":{"hour":[5]},"sequences":{"clicks":[{"video":1,"tag":[2,3]},{"video":"4"}]},"candidates":[{"video":5,"tag":[1,null,"2"]},{"video":"5","tag":["1",2]},{"video":18446744073709551615}]}
+
+{"user":7,"profile":{"age":"3"},"context":{"hour":"5"},"sequences":{"clicks":[{"tag":["2","3"],"video":"1"},{"video":4}]},"candidates":[{"video":"18446744073709551615"}]}
+{}
+END
+"$UNDINE" score --versions "$tmp/versions" --input "$tmp/good" >"$tmp/out"
+"$UNDINE" score --versions "$tmp/versions" --input - <"$tmp/good" | diff - "$tmp/out"
+python3 - "$tmp/out" <<'END'
+import json, sys
+a, b, c = [json.loads(line) for line in open(sys.argv[1])]
+assert a["version"] == b["version"] == 1
+assert len(a["scores"]) == 3 and all(0 < p < 1 for p in a["scores"])
+assert a["scores"][0] == a["scores"][1] and a["scores"][2] == b["scores"][0] and a["scores"][0] != a["scores"][2]
+assert c["scores"] == []
+END
+
+expect_refused() { # request, words of the error
+    local code=0
+    printf '%s\n{}\n' "$1" | "$UNDINE" score --versions "$tmp/versions" --input - >"$tmp/out" 2>"$tmp/err" || code=$?
+    if [ "$code" != 1 ] || ! head -1 "$tmp/out" | grep -qF "$2" || ! tail -1 "$tmp/out" | grep -qF '"scores":[]'; then
+        echo "$1: exit code $code"
+        cat "$tmp/out" "$tmp/err"
+        exit 1
+    fi
+    python3 -c 'import json, sys; [json.loads(line) for line in open(sys.argv[1])]' "$tmp/out"
+    grep -q "1 of 2 requests" "$tmp/err"
+}
+expect_refused '{"candidates":[{"vidoe":1}]}' 'no field `vidoe`'
+expect_refused '{"candidate":[{"video":1}]}' 'no member `candidate`'
+expect_refused '{"candidates":{"video":1}}' '`candidates` is not a list'
+expect_refused '{"candidates":[1]}' '`candidates` is not an object'
+expect_refused '{"candidates":[{"video":1.5}]}' '`video` is not an id'
+expect_refused '{"candidates":[{"video":{}}]}' '`video` is not an id'
+expect_refused '{"candidates":[{"video":[[1]]}]}' '`video` is not an id'
+expect_refused '{"user":true}' '`user` is not an id'
+expect_refused '{"sequences":{"views":[]}}' 'no sequence `views`'
+expect_refused '{"sequences":[]}' '`sequences` is not'
+expect_refused '{"profile":{"video":1}}' 'belongs to the candidate'
+expect_refused '{"candidates":[' 'not one JSON object'
+expect_refused '[]' 'not one JSON object'
+
+code=0
+"$UNDINE" score --versions "$tmp/nowhere" --input "$tmp/good" 2>"$tmp/err" || code=$?
+[ "$code" = 1 ] && grep -q CURRENT "$tmp/err"
+code=0
+"$UNDINE" score --input "$tmp/good" 2>"$tmp/err" || code=$?
+[ "$code" = 2 ] && grep -q -- --versions "$tmp/err"
+code=0
+"$UNDINE" score --versions "$tmp/versions" --input "$tmp/missing" 2>"$tmp/err" || code=$?
+[ "$code" = 1 ] && grep -q missing "$tmp/err"
