@@ -175,11 +175,18 @@ static int generate(const struct generator_options *opt, struct output *o, int64
     return rc;
 }
 
+/* Enough events for each user to be known by. */
+static uint32_t users_for(uint64_t events)
+{
+    uint64_t users = events / 50;
+    return events == 0 || users > 2000 ? 2000 : users < 10 ? 10 : (uint32_t)users;
+}
+
 int cmd_generate(int argc, char **argv)
 {
     struct generator_options opt = GENERATOR_OPTIONS_DEFAULT;
     struct output output = {.name = "-"};
-    int64_t events = (int64_t)opt.events, seed = (int64_t)opt.seed, users = opt.users;
+    int64_t events = (int64_t)opt.events, seed = (int64_t)opt.seed, users = -1;
     int64_t items = opt.items, categories = opt.categories, start_ms = -1, partitions = 0;
     double rate = 0;
     const struct args_option options[] = {
@@ -187,7 +194,7 @@ int cmd_generate(int argc, char **argv)
          "- (default), a file (.zst too), or kafka://HOST:PORT/TOPIC_PREFIX"},
         {"events", 0, ARGS_INT, &events, "N", "lines in all (100000); 0 = until interrupted"},
         {"seed", 0, ARGS_INT, &seed, "N", "equal seeds give equal streams (1)"},
-        {"users", 0, ARGS_INT, &users, "N", "(2000)"},
+        {"users", 0, ARGS_INT, &users, "N", "(one for 50 events, 10 to 2000)"},
         {"items", 0, ARGS_INT, &items, "N", "(2000)"},
         {"categories", 0, ARGS_INT, &categories, "N", "(50)"},
         {"rate", 0, ARGS_REAL, &rate, "N", "events a second of wall time (as fast as possible)"},
@@ -208,14 +215,16 @@ int cmd_generate(int argc, char **argv)
     }
     struct undine_err err = {0};
     int rc = UNDINE_OK;
-    if (events < 0 || users < 0 || users > UINT32_MAX || items < 0 || items > UINT32_MAX ||
-        categories < 0 || categories > UINT32_MAX || partitions < 0 || partitions > 10000 ||
-        rate < 0) {
-        rc = undine_err_set(&err, UNDINE_ECONFIG, "a number is negative or too large");
+    const int64_t numbers[] = {events, items, categories, partitions, users + 1};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        if (numbers[i] < 0 || numbers[i] > INT32_MAX || rate < 0) {
+            rc = undine_err_set(&err, UNDINE_ECONFIG, "a number is negative, or beyond %d",
+                                INT32_MAX);
+        }
     }
     opt.events = (uint64_t)events;
     opt.seed = (uint64_t)seed;
-    opt.users = (uint32_t)users;
+    opt.users = users >= 0 ? (uint32_t)users : users_for(opt.events);
     opt.items = (uint32_t)items;
     opt.categories = (uint32_t)categories;
     output.paced = rate > 0;
