@@ -1,4 +1,5 @@
 /* A block of the example log as a reader sees it: every byte is checked before any is used. */
+#include "base/hash.h"
 #include "featurestore/example_builder.h"
 #include "featurestore/steps.h"
 
@@ -214,4 +215,26 @@ int example_block_parse(struct example_block *b, const struct schema *schema,
     }
     b->n_examples = rc == UNDINE_OK ? n_examples : 0;
     return rc;
+}
+
+uint64_t example_block_chain(const struct example_block *b, const struct schema *schema, uint32_t i,
+                             uint64_t before)
+{
+    const struct example *e = &b->examples[i];
+    uint32_t rate;
+    memcpy(&rate, &e->sample_rate, sizeof rate);
+    const uint64_t head[6] = {e->impression,       e->user,  (uint64_t)e->time_ms,
+                              (uint64_t)e->emit_ms, e->kind, rate};
+    size_t n_ids = 0;
+    for (uint32_t f = 0; f < schema->n_fields; f++) {
+        n_ids += e->counts[f];
+    }
+    uint64_t h = hash_bytes_seeded(head, sizeof head, before);
+    h = hash_bytes_seeded(e->counts, schema->n_fields, h);
+    h = hash_bytes_seeded(e->ids, n_ids * sizeof *e->ids, h);
+    for (uint32_t s = 0; s < schema->n_sequences; s++) {
+        const struct example_sequence *q = &b->sequences[e->sequence[s]];
+        h = hash_bytes_seeded(q->words, q->n_words * sizeof *q->words, h);
+    }
+    return h;
 }

@@ -64,6 +64,12 @@ void example_block_release(struct example_block *b);
 int example_block_parse(struct example_block *b, const struct schema *schema,
                         struct undine_err *err);
 
+/* Hash of example i with all that it says (ids, label, times, what it saw), chained onto `before`:
+ * two logs whose chains are equal hold the same examples in the same order, however they are cut
+ * into blocks. */
+uint64_t example_block_chain(const struct example_block *b, const struct schema *schema, uint32_t i,
+                             uint64_t before);
+
 struct example_log;
 /* Head, tail and watermark continue where the store's meta left them (0, 0 and INT64_MIN on a new
  * store); the reader counts as standing at the tail until example_log_consumed says more. */

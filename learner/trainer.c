@@ -180,6 +180,7 @@ static int forget(struct trainer *t, const struct example *e, struct undine_err 
     }
     (void)pthread_mutex_lock(&t->lock);
     t->counters.rows_forgotten += rows;
+    t->counters.example_digest = t->next_digest;
     (void)pthread_mutex_unlock(&t->lock);
     t->next_seq++;
     t->trained_seq = t->next_seq;
@@ -207,6 +208,7 @@ static int take(struct trainer *t, const struct example_block *block, uint32_t i
         rc = trainer_train_batch(t, err);
         return rc < 0 ? rc : 1;
     }
+    t->next_digest = example_block_chain(block, &t->schema, i, t->next_digest);
     if (e->kind == EXAMPLE_FORGET) {
         return forget(t, e, err);
     }
@@ -290,6 +292,7 @@ static void copy_totals(struct trainer *t, struct trainer_metrics *out)
         .batches_skipped = t->counters.batches_skipped,
         .rows = t->rows,
         .rows_forgotten = t->counters.rows_forgotten,
+        .example_digest = t->counters.example_digest,
         .auc = metrics_auc(m),
         .logloss = metrics_logloss(&m->sums),
         .normalized_entropy = metrics_normalized_entropy(&m->sums),

@@ -46,6 +46,7 @@ struct trainer_metrics {
     double popularity_auc,
         popularity_logloss; /* since start: the first candidate field's click rate */
     uint64_t table_bytes;
+    uint64_t example_digest; /* of every example learned, in order (example_block_chain) */
     uint64_t trained_seq;
     int64_t event_time_ms;
 };

@@ -4,14 +4,17 @@
  * version format):
  *   dense  <parameter>            as model_params lists them: weights and Dice's moving statistics
  *   train  optimizer.<parameter>  (slots, size) f32: state of a trained parameter, kind by kind
- *          trainer.counters       (6) u64: examples, positives, batches, skipped, steps, forgotten
+ *          trainer.counters       (7) u64: examples, positives, batches, skipped, steps, forgotten,
+ *                                 example digest
  *          metrics.totals, popularity.totals  (2) u64: examples, positives
  *          metrics.sums, popularity.sums      (4) f64: weight, loss, p, label
  *          metrics.bucket, popularity.bucket  (n, 3) u64: logit buckets that are not empty: number,
  *                                 negatives, positives
- *          metrics.window.user, .logit, .weight  (n) u64, f32, f32: newest predictions, oldest
- * first popularity.counts      (2) f64: shows, clicks popularity.key, .shows, .clicks       (n)
- * u64, f32, f32, ascending by key Arrays without elements are left out.  Rows of the tables are in
+ *          metrics.window.user, .logit, .weight  (n) u64, f32, f32: newest predictions, oldest first
+ *          popularity.counts      (2) f64: shows, clicks
+ *          popularity.key, .shows, .clicks       (n) u64, f32, f32, ascending by key
+ *
+ * Arrays without elements are left out.  Rows of the tables are in
  * snapshot_table; the open batch is not part of the state: its examples lie at trained_seq and are
  * read again. */
 #include "learner/trainer_state.h"
@@ -22,7 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_COUNTERS = 6, METRICS_JSON_MAX = 2048, ROWS_RUN = 1024 };
+enum { N_COUNTERS = 7, METRICS_JSON_MAX = 2048, ROWS_RUN = 1024 };
 _Static_assert(sizeof(struct trainer_counters) == N_COUNTERS * sizeof(uint64_t),
                "trainer_counters is saved as an array");
 _Static_assert(sizeof(struct metrics_sums) == 4 * sizeof(double),
@@ -518,6 +521,7 @@ int trainer_restore(struct trainer *t, const struct snapshot *s, struct undine_e
         return rc;
     }
     t->trained_seq = t->next_seq = s->trained_seq;
+    t->next_digest = t->counters.example_digest;
     t->event_time_ms = s->event_time_ms;
     trainer_publish_progress(t);
     return UNDINE_OK;

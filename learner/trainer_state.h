@@ -13,6 +13,7 @@
 
 struct trainer_counters { /* since the start of the stream; part of a snapshot */
     uint64_t examples, positives, batches, batches_skipped, steps, rows_forgotten;
+    uint64_t example_digest; /* example_block_chain over all that was learned */
 };
 
 struct trainer {
@@ -29,6 +30,7 @@ struct trainer {
     struct example_block block; /* the block being read; n_examples 0 = none */
     uint64_t next_seq;          /* next example to put into a batch */
     uint64_t trained_seq;       /* next example to learn */
+    uint64_t next_digest;       /* the chain up to next_seq, the open batch included */
     int64_t event_time_ms;
 
     /* What trainer_metrics reads: written between two steps of the learner, under the lock. */

@@ -255,6 +255,7 @@ int trainer_train_batch(struct trainer *t, struct undine_err *err)
     t->counters.positives += positives;
     t->counters.batches++;
     t->counters.batches_skipped += rc == 0;
+    t->counters.example_digest = t->next_digest;
     t->training_ns += clock_monotonic_ns() - start_ns;
     (void)pthread_mutex_unlock(&t->lock);
     t->trained_seq += b->n;

@@ -70,6 +70,9 @@ int report_write(FILE *out, const struct daemon_status *st, double seconds, stru
     put_u64(o, "version", st->version.number);
     (void)json_object_set_new(o, "kernels", json_string(model_kernels()));
     (void)json_object_set_new(o, "accounting", store_json_counters(c));
+    char digest[24];
+    (void)snprintf(digest, sizeof digest, "%016llx", (unsigned long long)m->example_digest);
+    (void)json_object_set_new(o, "example_digest", json_string(digest));
     (void)json_object_set_new(o, "model_digest", json_string(st->version.digest));
     char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
     json_decref(o);

@@ -164,6 +164,8 @@ static void test_any_arrival_gives_the_same_batches(void **state)
             continue;
         }
         assert_true(trainers_equal(first, t));
+        assert_true(t->counters.example_digest != 0);
+        assert_true(t->counters.example_digest == first->counters.example_digest);
         trainer_close(t);
     }
     trainer_close(first);
