@@ -12,17 +12,15 @@ static const struct pair presets[] = {
     {"topic.metadata.refresh.interval.ms", "30000"}, /* new leaders are seen sooner */
     {"reconnect.backoff.max.ms", "1000"},            /* 10 s would be added to every outage */
     {"queued.max.messages.kbytes", "16384"},         /* counts for each partition */
+    {"log.queue", "true"},                           /* logged by the thread that polls */
 };
 
-/* auto.offset.reset is set as a global property: one in a topic's own configuration would win. */
+/* None of these may be passed (kafka_keys.c).  auto.offset.reset is set as a global property: one
+ * in a topic's own configuration would win. */
 static const struct pair fixed[] = {
-    {"enable.auto.commit", "false"},
-    {"enable.auto.offset.store", "false"},
-    {"auto.offset.reset", "error"},
-    {"enable.partition.eof", "true"},
-    {"allow.auto.create.topics", "false"},
+    {"enable.auto.commit", "false"},       {"enable.auto.offset.store", "false"},
+    {"auto.offset.reset", "error"},        {"enable.partition.eof", "true"},
     {"isolation.level", "read_committed"},
-    {"log.queue", "true"},
 };
 
 int kafka_conf_set_all(const struct source_kafka_options *opt, kafka_conf_set_fn set, void *conf,
