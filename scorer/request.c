@@ -259,7 +259,7 @@ static int name_features(const struct schema *s, struct naming *names, enum sche
     }
     for (size_t i = 0; i < in->n_features; i++) {
         const struct undine_feature *feature = &in->features[i];
-        uint32_t field;
+        uint32_t field = 0;
         if (feature->field == NULL) {
             return undine_err_set(err, UNDINE_EINVAL, "feature %zu has no field name", i);
         }
@@ -359,7 +359,7 @@ static int add_sequence(struct request *r, uint32_t which, const struct undine_s
     const struct schema_sequence *q = &r->schema->sequences[which];
     struct request_sequence *to = &r->sequence[which];
     struct naming names = {0};
-    size_t step;
+    size_t step = 0;
     if (to->step_offset[1] > 0) {
         return undine_err_set(err, UNDINE_EINVAL, "sequence `%s` is given twice", in->name);
     }

@@ -20,3 +20,11 @@ if(NOT UNDINE_TSAN)
 endif()
 undine_fuzz(fuzz_safetensors SOURCES fuzz/fuzz_safetensors.c LIBS undine_model CORPUS fuzz/corpus/safetensors)
 undine_fuzz(fuzz_manifest SOURCES fuzz/fuzz_manifest.c LIBS undine_model CORPUS fuzz/corpus/manifest)
+undine_test(test_golden_version SOURCES golden/test_golden_version.c
+  LIBS undine_scorer_static undine_learner m LABELS fast)
+target_compile_definitions(test_golden_version PRIVATE
+  GOLDEN_DIR="${CMAKE_CURRENT_SOURCE_DIR}/golden/versions-format-1")
+
+add_executable(bench_scorer bench/bench_scorer.c support/version_fixture.c)
+target_link_libraries(bench_scorer PRIVATE undine_flags undine_scorer_static undine_learner)
+set_target_properties(bench_scorer PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)

@@ -23,7 +23,7 @@ int json_field_i64(const json_t *object, const char *name, int64_t *out, struct 
 int json_field_u64(const json_t *object, const char *name, uint64_t max, uint64_t *out,
                    struct undine_err *err)
 {
-    int64_t v;
+    int64_t v = 0;
     int rc = json_field_i64(object, name, &v, err);
     if (rc < 0) {
         return rc;
@@ -39,7 +39,7 @@ int json_field_u64(const json_t *object, const char *name, uint64_t max, uint64_
 int json_field_u32(const json_t *object, const char *name, uint32_t max, uint32_t *out,
                    struct undine_err *err)
 {
-    uint64_t v;
+    uint64_t v = 0;
     int rc = json_field_u64(object, name, max, &v, err);
     if (rc == UNDINE_OK) {
         *out = (uint32_t)v;

@@ -17,25 +17,28 @@ static void require(bool ok, const char *what, const struct undine_err *err)
     }
 }
 
-void version_fixture_schema(struct schema *s, uint32_t video_dim)
+void version_fixture_schema(struct schema *s, const struct version_fixture *f)
 {
     require(event_schema(s) == UNDINE_OK, "schema", NULL);
     s->tables[FIELD_UID].dim = 4;
-    s->tables[FIELD_VIDEO].dim = video_dim > 0 ? video_dim : 8;
+    s->tables[FIELD_VIDEO].dim = f->video_dim > 0 ? f->video_dim : 8;
     s->tables[FIELD_HOUR].dim = 3;
-    s->sequences[0].length = 10;
+    s->sequences[0].length = f->full_model ? 50 : 10;
     require(schema_check(s, NULL) == UNDINE_OK, "schema", NULL);
 }
 
-static struct model_options fixture_model(uint64_t seed)
+static struct model_options fixture_model(const struct version_fixture *f)
 {
     struct model_options o = MODEL_OPTIONS_DEFAULT;
+    o.seed = f->seed;
+    if (f->full_model) {
+        return o;
+    }
     o.unit.n_hidden = 1;
     o.unit.hidden[0] = 6;
     o.mlp.n_hidden = 2;
     o.mlp.hidden[0] = 10;
     o.mlp.hidden[1] = 5;
-    o.seed = seed;
     return o;
 }
 
@@ -92,8 +95,8 @@ struct snapshot *version_fixture_snapshot(const struct version_fixture *f)
 {
     struct snapshot *s = snapshot_new();
     require(s != NULL, "memory", NULL);
-    version_fixture_schema(&s->schema, f->video_dim);
-    s->model = fixture_model(f->seed);
+    version_fixture_schema(&s->schema, f);
+    s->model = fixture_model(f);
     s->trained_seq = f->trained_seq;
     s->event_time_ms = 1650812741436;
     s->examples = f->trained_seq;

@@ -10,10 +10,11 @@ struct version_fixture {
     uint64_t trained_seq;
     uint32_t video_dim; /* 0 = 8: another one makes another shape of model */
     bool reversed;      /* rows in the opposite order: the same model */
+    bool full_model;    /* layers and sequence as wide as by default, for benchmarks */
 };
 
 /* The schema of event_schema.h, with unequal widths. */
-void version_fixture_schema(struct schema *s, uint32_t video_dim);
+void version_fixture_schema(struct schema *s, const struct version_fixture *f);
 struct snapshot *version_fixture_snapshot(const struct version_fixture *f);
 /* Write it; asserts that it works. */
 void version_fixture_write(const char *dir, const struct version_fixture *f, bool publish,
