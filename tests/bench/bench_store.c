@@ -14,6 +14,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 struct shape {
     const char *name;
@@ -35,6 +36,7 @@ struct bench {
     uint64_t example_threshold;
     int64_t now_ms;
     int64_t arrive_ns, apply_ns, commit_ns, read_ns;
+    int64_t cpu_ns; /* of this thread, in apply and commit: what a busy machine does not change */
 };
 
 static struct undine_err err;
@@ -45,6 +47,13 @@ static void must(int rc)
         (void)fprintf(stderr, "bench_store: %s\n", err.msg);
         exit(1);
     }
+}
+
+static int64_t thread_cpu_ns(void)
+{
+    struct timespec t;
+    UNDINE_ASSERT(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 static void open_bench(struct bench *b, const struct shape *shape, const char *dir)
@@ -147,14 +156,15 @@ static void report(struct bench *b, const struct shape *shape, uint64_t n_events
     (void)printf("{\"bench\":\"store\",\"shape\":\"%s\",\"events\":%llu,\"examples\":%llu,"
                  "\"batch\":%u,\"length\":%u,\"users_in_memory\":%llu,\"users_bytes\":%llu,"
                  "\"misses\":%llu,\"evictions\":%llu,\"make_event_us\":%.3f,\"apply_us\":%.3f,"
-                 "\"commit_us\":%.3f,\"store_us_per_event\":%.3f,\"read_us_per_example\":%.3f,"
+                 "\"commit_us\":%.3f,\"store_us_per_event\":%.3f,\"store_cpu_us_per_event\":%.3f,"
+                 "\"read_us_per_example\":%.3f,"
                  "\"bytes_written_per_event\":%.1f,\"events_per_second\":%.0f}\n",
                  shape->name, (unsigned long long)n_events, (unsigned long long)examples,
                  shape->batch, shape->length, (unsigned long long)u->users,
                  (unsigned long long)u->bytes, (unsigned long long)u->misses,
                  (unsigned long long)u->evictions, (double)b->arrive_ns / n / 1e3,
                  (double)b->apply_ns / n / 1e3, (double)b->commit_ns / n / 1e3,
-                 (double)(b->apply_ns + b->commit_ns) / n / 1e3,
+                 (double)(b->apply_ns + b->commit_ns) / n / 1e3, (double)b->cpu_ns / n / 1e3,
                  (double)b->read_ns / (double)examples / 1e3, (double)stats.bytes_written / n,
                  n / ((double)(b->apply_ns + b->commit_ns) * 1e-9));
     (void)fflush(stdout);
@@ -178,11 +188,12 @@ static void run(const struct shape *shape, uint64_t n_events, const char *at)
     for (uint64_t c = 1; c <= commits; c++) {
         int64_t t0 = clock_monotonic_ns();
         arrive(&b, shape, events);
-        int64_t t1 = clock_monotonic_ns();
+        int64_t t1 = clock_monotonic_ns(), cpu = thread_cpu_ns();
         apply(&b, shape, events, hashes);
         int64_t t2 = clock_monotonic_ns();
         commit(&b, c);
         int64_t t3 = clock_monotonic_ns();
+        b.cpu_ns += thread_cpu_ns() - cpu;
         seq = read_all(&b, seq);
         int64_t t4 = clock_monotonic_ns();
         if (c % 200 == 0) {
