@@ -41,6 +41,10 @@ function(undine_library name)
   target_link_libraries(${name} PUBLIC undine_flags ${ARG_LIBS})
 endfunction()
 
+if(UNDINE_TSAN)
+  set(UNDINE_TEST_ENVIRONMENT "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp")
+endif()
+
 # undine_test(NAME SOURCES file... LIBS lib... LABELS label...): one cmocka program.
 # Label kafka: links librdkafka; slow: more than a few seconds.
 function(undine_test name)
@@ -49,7 +53,8 @@ function(undine_test name)
   target_link_libraries(${name} PRIVATE undine_flags ${ARG_LIBS} PkgConfig::CMOCKA)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   add_test(NAME ${name} COMMAND ${name} ${ARG_ARGS} WORKING_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600 SKIP_RETURN_CODE 77)
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 600 SKIP_RETURN_CODE 77
+    ENVIRONMENT "${UNDINE_TEST_ENVIRONMENT}")
 endfunction()
 
 # undine_script_test(NAME SCRIPT ARGS arg... LABELS label...): a test that is a script in tests/.  It finds the program
