@@ -101,14 +101,19 @@ int64_t watermark_target(const struct watermark *w, int64_t reached_ms)
     return target > reached_ms ? target : reached_ms;
 }
 
+/* Is a to be polled before b?  By number where they are level, so that a restart goes on alike. */
+static bool polled_before(const struct watermark *w, uint32_t a, uint32_t b)
+{
+    int64_t a_ms = w->partitions[a].newest_ms, b_ms = w->partitions[b].newest_ms;
+    return a_ms != b_ms ? a_ms < b_ms : a < b;
+}
+
 const uint32_t *watermark_order(struct watermark *w)
 {
     /* By insertion: from one poll to the next hardly anything changes places. */
     for (uint32_t i = 1; i < w->n; i++) {
-        uint32_t p = w->by_time[i];
-        int64_t newest_ms = w->partitions[p].newest_ms;
-        uint32_t at = i;
-        while (at > 0 && w->partitions[w->by_time[at - 1]].newest_ms > newest_ms) {
+        uint32_t p = w->by_time[i], at = i;
+        while (at > 0 && polled_before(w, p, w->by_time[at - 1])) {
             w->by_time[at] = w->by_time[at - 1];
             at--;
         }

@@ -100,6 +100,7 @@ struct source *memory_source_open(const struct memory_log *log,
         must(position(payload, p->topic, p->partition, &p->position) >= 0, "bad position");
         p->end = opt->bounded ? (int64_t)log->n[k] : -1;
         p->high = (int64_t)log->n[k];
+        p->done = p->at_end = opt->bounded && p->position.next >= p->end;
     }
     return &m->base;
 }

@@ -346,7 +346,88 @@ static void test_backlog_holds_ingest(void **state)
     ingest_world_close(&world);
 }
 
-/* ---- kills ---- */
+/* ---- restarts and kills ---- */
+
+/* At the last moment of window and memory the impression is still there after a restart. */
+static void test_restart_keeps_what_may_be_clicked(void **state)
+{
+    (void)state;
+#define AT(kind_and_more, time) "{\"kind\":\"" kind_and_more ",\"time\":" #time "}"
+#define SHOWN(id)               "impression\",\"user\":\"u\",\"candidate\":{\"item\":1},\"id\":\"" id "\""
+#define CLICKED(id)             "click\",\"impression\":\"" id "\""
+#define CART                    "behavior\",\"type\":\"cart\",\"user\":\"v\",\"item\":2"
+    static const char *const messages[] = {
+        AT(SHOWN("a"), 1000), AT(SHOWN("x"), 1200), AT(CART, 1300),         AT(CLICKED("x"), 1300),
+        AT(SHOWN("y"), 1400), AT(CART, 1550),       AT(CLICKED("y"), 1550), AT(SHOWN("y"), 1550)};
+    world.opt.join.memory_ms = 50;
+    world.opt.loop.poll_max = 1;
+    /* Blocks are trimmed by the hundred: fill up so that y's would be the last of such a trim. */
+    static char fill[123][96];
+    for (size_t k = 0; k < 123; k++) {
+        (void)snprintf(fill[k], sizeof fill[k], "{\"kind\":\"" CART ",\"time\":%d}", (int)k + 1);
+        memory_log_add(&topic, 0, fill[k]);
+    }
+    open_world(&endless);
+    steps(123);
+    ingest_world_close(&world);
+    for (size_t k = 0; k < sizeof messages / sizeof messages[0]; k++) {
+        memory_log_add(&topic, 0, messages[k]);
+        open_world(&endless);
+        steps(1);
+        ingest_world_close(&world);
+    }
+    open_world(&bounded);
+    steps(TO_THE_END);
+    assert_int_equal(status.counters.clicks_matched, 1);
+    assert_int_equal(status.counters.clicks_late, 1);
+    assert_int_equal(status.counters.duplicate_by_kind[EVENT_IMPRESSION], 1);
+    assert_int_equal(status.counters.clicks_orphan, 0);
+    ingest_world_close(&world);
+}
+
+/* Memory as short as can be, every message a commit, everything opened anew after each: whatever is
+ * trimmed too early is missed. */
+static void test_restart_after_every_commit(void **state)
+{
+    (void)state;
+    struct random r = {43};
+    struct stream_options opt = {.impressions = 30,
+                                 .users = 3,
+                                 .items = 5,
+                                 .range_ms = 300,
+                                 .window_ms = 40,
+                                 .memory_ms = 1,
+                                 .trouble = true};
+    struct stream stream;
+    stream_make(&stream, &r, &opt);
+    stream_spread(&stream, &r, 0, &topic);
+    world.opt.join.window_ms = 40;
+    world.opt.join.memory_ms = 1;
+    world.opt.loop.poll_max = 1;
+    struct writer whole, got;
+    writer_init(&whole);
+    writer_init(&got);
+    open_world(&bounded);
+    steps(TO_THE_END);
+    ingest_world_examples(&world, &whole);
+    struct ingest_counters counters = status.counters;
+    ingest_world_close(&world);
+    fixture_remove(dir);
+    fixture_directory(dir);
+    do {
+        open_world(&bounded);
+        steps(1);
+        if (status.watermark_ms == INT64_MAX) {
+            ingest_world_examples(&world, &got);
+        }
+        ingest_world_close(&world);
+    } while (got.len == 0);
+    ingest_world_same(&whole, &got, "restarted");
+    assert_memory_equal(&status.counters, &counters, sizeof counters);
+    writer_release(&whole);
+    writer_release(&got);
+    stream_release(&stream);
+}
 
 #ifdef UNDINE_FAULTS
 static void run_stream(struct writer *out)
@@ -389,15 +470,20 @@ static void test_killed_at_commits(void **state)
     struct stream stream;
     stream_make(&stream, &r, &opt);
     topic.n_partitions = 3;
-    world.opt.order.lateness_ms = 30;
+    world.opt.order.lateness_ms =
+        8; /* less than the disorder: what is late must not change either */
     world.opt.join.memory_ms = 60;
-    world.opt.loop.poll_max = 40;
-    world.opt.loop.commit_actions_max = 15; /* several commits a poll */
+    world.opt.loop.poll_max = 7;
+    world.opt.loop.commit_actions_max = 4; /* several commits a poll */
     stream_spread(&stream, &r, 30, &topic);
     struct writer whole, got;
     writer_init(&whole);
     writer_init(&got);
     run_stream(&whole);
+    print_message("late %d, positives %d\n", (int)status.counters.late,
+                  (int)status.counters.positives);
+    assert_true(status.counters.late > 5 && status.counters.positives > 10);
+    struct ingest_counters counters = status.counters;
     int kills = 0;
     for (int n = 1; n <= 13; n += 4) {
         fixture_remove(dir);
@@ -411,6 +497,7 @@ static void test_killed_at_commits(void **state)
         writer_clear(&got);
         run_stream(&got);
         ingest_world_same(&whole, &got, "killed");
+        assert_memory_equal(&status.counters, &counters, sizeof counters);
     }
     assert_true(kills >= 10);
     writer_release(&whole);
@@ -432,6 +519,8 @@ int main(void)
         TEST(test_late_events_are_counted_by_kind),
         TEST(test_waiting_is_bounded),
         TEST(test_backlog_holds_ingest),
+        TEST(test_restart_keeps_what_may_be_clicked),
+        TEST(test_restart_after_every_commit),
 #ifdef UNDINE_FAULTS
         TEST(test_killed_at_commits),
 #endif
