@@ -7,16 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef __SANITIZE_THREAD__
-/* RocksDB and what it calls are not instrumented: their own atomics look like races.  Visible, or
- * the runtime's empty list is taken. */
-__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
-const char *__tsan_default_suppressions(void)
-{
-    return "race:librocksdb.so\nrace:libzstd.so\nrace:liblz4.so\n";
-}
-#endif
-
 static void must(bool ok, const char *what)
 {
     if (!ok) {
