@@ -487,8 +487,9 @@ static const struct config_key keys[] = {
      .type = CONFIG_REAL,
      AT(trainer.optimizer.accumulator),
      REALS(0, 100),
-     .fallback = "0.1",
-     .doc = "Adagrad: initial sum of squares."},
+     .fallback = "1e-06",
+     .doc = "Adagrad: initial sum of squares. Gradients are means over the batch, so they are small: "
+            "0.1, usual elsewhere, would all but stop learning."},
     {.path = "learner.optimizer.beta1",
      .type = CONFIG_REAL,
      AT(trainer.optimizer.beta1),

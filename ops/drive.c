@@ -5,10 +5,10 @@
 #include "ops/log.h"
 #include "ops/progress.h"
 #include "ops/report.h"
+#include "ops/tree.h"
 #include "ops/web.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,20 +33,6 @@ static void catch_signals(void)
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGINT, &action, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
-}
-
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    (void)remove(path);
-    return 0;
-}
-
-static void remove_tree(const char *dir)
-{
-    (void)nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static void show(struct progress *p, const struct daemon_status *st, int64_t *events_shown,
@@ -148,7 +134,7 @@ int drive(const struct drive_options *opt)
         rc = run_daemon(opt, config, state_dir, &err);
     }
     if (opt->state_dir == NULL && state_dir != NULL) {
-        remove_tree(state_dir);
+        tree_remove(state_dir);
     }
     config_free(config);
     log_close();

@@ -148,53 +148,76 @@ int kafka_producer_flush(struct kafka_producer *p, int timeout_ms, struct undine
                           p->last_error[0] != '\0' ? "; last: " : "", p->last_error);
 }
 
-/* The one topic's result of a CreateTopics answer. */
-static int topic_result(rd_kafka_event_t *event, const char *topic, struct undine_err *err)
+/* The one topic of an answer to CreateTopics or DeleteTopics. */
+static rd_kafka_resp_err_t topic_code(rd_kafka_event_t *event, const char **reason)
 {
     size_t n = 0;
+    const rd_kafka_topic_result_t **topics = NULL;
     rd_kafka_resp_err_t code = rd_kafka_event_error(event);
-    const char *reason = rd_kafka_event_error_string(event);
-    const rd_kafka_CreateTopics_result_t *result = rd_kafka_event_CreateTopics_result(event);
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR && result != NULL) {
-        const rd_kafka_topic_result_t **topics = rd_kafka_CreateTopics_result_topics(result, &n);
-        code = n == 1 ? rd_kafka_topic_result_error(topics[0]) : RD_KAFKA_RESP_ERR_UNKNOWN;
-        reason = n == 1 ? rd_kafka_topic_result_error_string(topics[0]) : NULL;
+    *reason = rd_kafka_event_error_string(event);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return code;
     }
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return 1;
+    if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATETOPICS_RESULT) {
+        topics = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &n);
+    } else {
+        topics = rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &n);
     }
-    if (code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
-        return 0;
-    }
-    return undine_err_set(err, UNDINE_EIO, "topic `%s` cannot be created: %s", topic,
-                          reason != NULL ? reason : rd_kafka_err2str(code));
+    *reason = n == 1 ? rd_kafka_topic_result_error_string(topics[0]) : NULL;
+    return n == 1 ? rd_kafka_topic_result_error(topics[0]) : RD_KAFKA_RESP_ERR_UNKNOWN;
 }
 
-int kafka_producer_create_topic(struct kafka_producer *p, const char *topic, int32_t n_partitions,
-                                struct undine_err *err)
+/* Ask for one topic to be made (n_partitions > 0) or deleted, and wait for the answer. */
+static int ask_topic(struct kafka_producer *p, const char *topic, int32_t n_partitions,
+                     rd_kafka_resp_err_t already, struct undine_err *err)
 {
-    char reason[REASON_MAX];
-    rd_kafka_NewTopic_t *wanted =
-        rd_kafka_NewTopic_new(topic, n_partitions, -1, reason, sizeof reason);
-    if (wanted == NULL) {
-        return undine_err_set(err, UNDINE_EINVAL, "topic `%s`: %s", topic, reason);
+    char text[REASON_MAX] = "";
+    bool create = n_partitions > 0;
+    rd_kafka_NewTopic_t *made =
+        create ? rd_kafka_NewTopic_new(topic, n_partitions, -1, text, sizeof text) : NULL;
+    rd_kafka_DeleteTopic_t *gone = create ? NULL : rd_kafka_DeleteTopic_new(topic);
+    if (made == NULL && gone == NULL) {
+        return undine_err_set(err, UNDINE_EINVAL, "topic `%s`: %s", topic, text);
     }
     rd_kafka_queue_t *queue = rd_kafka_queue_new(p->rk);
-    rd_kafka_AdminOptions_t *options =
-        rd_kafka_AdminOptions_new(p->rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(
+        p->rk, create ? RD_KAFKA_ADMIN_OP_CREATETOPICS : RD_KAFKA_ADMIN_OP_DELETETOPICS);
     (void)rd_kafka_AdminOptions_set_request_timeout(options, ADMIN_MS, NULL, 0);
     (void)rd_kafka_AdminOptions_set_operation_timeout(options, ADMIN_MS, NULL, 0);
-    rd_kafka_CreateTopics(p->rk, &wanted, 1, options, queue);
+    if (create) {
+        rd_kafka_CreateTopics(p->rk, &made, 1, options, queue);
+        rd_kafka_NewTopic_destroy(made);
+    } else {
+        rd_kafka_DeleteTopics(p->rk, &gone, 1, options, queue);
+        rd_kafka_DeleteTopic_destroy(gone);
+    }
     rd_kafka_event_t *event = rd_kafka_queue_poll(queue, ADMIN_MS + 1000);
-    int rc = event != NULL
-                 ? topic_result(event, topic, err)
-                 : undine_err_set(err, UNDINE_EAGAIN, "topic `%s`: no broker answered in time%s%s",
-                                  topic, p->last_error[0] != '\0' ? "; last: " : "", p->last_error);
+    const char *reason = p->last_error;
+    rd_kafka_resp_err_t code =
+        event != NULL ? topic_code(event, &reason) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    int rc = code == RD_KAFKA_RESP_ERR_NO_ERROR ? 1 : 0;
+    if (rc == 0 && code != already) {
+        rc = undine_err_set(
+            err, code == RD_KAFKA_RESP_ERR__TIMED_OUT ? UNDINE_EAGAIN : UNDINE_EIO,
+            "topic `%s` cannot be %s: %s", topic, create ? "created" : "deleted",
+            reason != NULL && reason[0] != '\0' ? reason : rd_kafka_err2str(code));
+    }
     if (event != NULL) {
         rd_kafka_event_destroy(event);
     }
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_queue_destroy(queue);
-    rd_kafka_NewTopic_destroy(wanted);
     return rc;
+}
+
+int kafka_producer_create_topic(struct kafka_producer *p, const char *topic, int32_t n_partitions,
+                                struct undine_err *err)
+{
+    UNDINE_ASSERT(n_partitions > 0);
+    return ask_topic(p, topic, n_partitions, RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, err);
+}
+
+int kafka_producer_delete_topic(struct kafka_producer *p, const char *topic, struct undine_err *err)
+{
+    return ask_topic(p, topic, 0, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, err);
 }

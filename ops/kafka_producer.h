@@ -39,6 +39,9 @@ void kafka_producer_close(struct kafka_producer *p);
  * whatever number of partitions), < 0 = error. */
 int kafka_producer_create_topic(struct kafka_producer *p, const char *topic, int32_t n_partitions,
                                 struct undine_err *err);
+/* 1 = deleted, 0 = it does not exist, < 0 = error. */
+int kafka_producer_delete_topic(struct kafka_producer *p, const char *topic,
+                                struct undine_err *err);
 /* Copies the record.  UNDINE_EIO where an earlier one failed for good, UNDINE_EINVAL where the
  * broker can never take it (unknown partition, too large). */
 int kafka_producer_send(struct kafka_producer *p, const struct kafka_record *r,
