@@ -95,6 +95,7 @@ static void bench_ingest(size_t n, size_t waiting, uint32_t users)
     fixture_schema(&w.schema, 50);
     w.decode.message_bytes_max = 4096;
     w.opt.join.negative_rate = 0.1;
+    w.opt.close_windows = false; /* so that there is something to restore */
     w.opt.order.waiting_max = 4 * waiting + 1000;
     w.opt.loop.poll_max = 1000;
     w.opt.loop.commit_actions_max = 4000;
@@ -138,6 +139,15 @@ static void bench_ingest(size_t n, size_t waiting, uint32_t users)
            (unsigned long long)s.commit, (unsigned long long)s.counters.impressions,
            (unsigned long long)s.counters.positives, (unsigned long long)s.counters.negatives,
            (unsigned long long)s.counters.late, (long long)after.ru_maxrss * 1024);
+    ingest_world_close(&w);
+    start_ns = clock_monotonic_ns();
+    if (ingest_world_open(&w, dir, &log, &source, &err) != UNDINE_OK) {
+        (void)fprintf(stderr, "bench_ingest: %s\n", err.msg);
+        exit(1);
+    }
+    seconds = (double)(clock_monotonic_ns() - start_ns) / 1e9;
+    printf("{\"bench\":\"restart\",\"waiting\":%llu,\"pending\":%llu,\"seconds\":%.3f}\n",
+           (unsigned long long)s.counters.waiting, (unsigned long long)s.counters.pending, seconds);
     ingest_world_close(&w);
     fixture_remove(dir);
     memory_log_release(&log);
