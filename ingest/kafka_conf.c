@@ -1,5 +1,7 @@
 #include "ingest/kafka_conf.h"
 
+#include <string.h>
+
 struct pair {
     const char *key, *value;
 };
@@ -43,4 +45,15 @@ int kafka_conf_set_all(const struct source_kafka_options *opt, kafka_conf_set_fn
     }
     rc = rc == 0 ? set(conf, "bootstrap.servers", opt->brokers, err) : rc;
     return rc == 0 ? set(conf, "group.id", opt->group, err) : rc;
+}
+
+int kafka_auth_refused(struct undine_err *err, const char *reason)
+{
+    bool scram = strstr(reason, "SCRAM") != NULL;
+    return undine_err_set(err, UNDINE_EIO, "Kafka refuses the connection: %s%s", reason,
+                          scram
+                              ? " (librdkafka before 2.6.1 cannot do SCRAM with Kafka 4 brokers, "
+                                "even with the right password: use PLAIN over TLS, Kafka 3.9, or a "
+                                "newer librdkafka)"
+                              : "");
 }

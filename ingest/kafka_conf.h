@@ -11,4 +11,7 @@ typedef int (*kafka_conf_set_fn)(void *conf, const char *key, const char *value,
 int kafka_conf_set_all(const struct source_kafka_options *opt, kafka_conf_set_fn set, void *conf,
                        struct undine_err *err);
 
+/* UNDINE_EIO: the broker refuses us; with a hint where the client is known to be at fault. */
+int kafka_auth_refused(struct undine_err *err, const char *reason);
+
 #endif

@@ -83,6 +83,10 @@ int shard_topic_changed(const struct shard_topic *topic, int32_t now_partitions,
     if (now_partitions == before) {
         return 0;
     }
+    if (now_partitions == 0) {
+        return undine_err_set(err, UNDINE_ELOSS, "topic `%s` was deleted at the broker",
+                              topic->name);
+    }
     if (now_partitions > before && n_shards == 1) {
         return undine_err_set(err, UNDINE_ESTATE,
                               "topic `%s` has grown from %d to %d partitions: a restart reads the "

@@ -2,40 +2,47 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/ticker.h"
 #include "base/within.h"
 #include "ingest/kafka_conf.h"
 #include "ingest/offset_guard.h"
 #include "ingest/shard.h"
 
 #include <librdkafka/rdkafka.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* librdkafka's own threads fetch and decompress; everything here runs in the ingest thread, which
- * also serves the callbacks.  Each partition has a queue that is cut off from the consumer's, so
- * that the loop alone decides which partition goes on. */
+ * also serves the callbacks, but for the watch: a thread that asks for metadata, since the answer
+ * may have to wait behind a fetch that waits for data.  Each partition has a queue that is cut off
+ * from the consumer's, so that the loop alone decides which partition goes on. */
 
 enum {
     STEP_MS = 100,   /* how long open waits between two looks */
     QUERY_MS = 5000, /* one question to a broker */
-    CHECK_MS = 500,  /* one question while the loop waits */
-    METADATA_PERIOD_MS = 5000,
-    AWAY_PERIOD_MS = 1000, /* the same while brokers are away */
+    CHECK_MS =
+        2000, /* the same while the loop or a close waits: a fetch before it takes up to 500 */
+    WATCH_MS = 1000, /* how often the watch wakes up */
+    WATCH_LAZY = 5,  /* of so many times it asks once, unless something is wrong */
+    NOT_SEEN = -1,
     COMMIT_PERIOD_MS = 5000,
     TOPIC_GRACE_MS = 10000, /* a topic may be missing from metadata this long */
-    LOW_FRESH_MS = 1000,    /* how old a low offset may be that explains a gap */
+    LOW_FRESH_MS = 10000,   /* how old a low offset may be that explains a gap */
     CLOSE_MS = 5000,
     BATCH_MAX = 4096,
     REASON_MAX = 300
 };
 
+#define NS_PER_MS INT64_C(1000000)
+
 struct partition_state {
     rd_kafka_queue_t *queue;
     rd_kafka_message_t *held; /* read while the fence was checked, first message of the next poll */
     bool eof;                 /* the broker said that nothing more is there */
-    bool leaderless;
-    bool fence; /* open: the last message read is still to come */
+    atomic_bool leaderless;   /* by the watch */
+    bool fence;               /* open: the last message read is still to come */
     int64_t low, low_ns;
     int64_t committed;        /* told to the broker */
     struct undine_err failed; /* .code < 0: what every later poll gives */
@@ -43,6 +50,7 @@ struct partition_state {
 
 struct topic_state {
     rd_kafka_topic_t *handle;
+    atomic_int n_seen;  /* partitions, by the watch: 0 = there is no such topic */
     int64_t missing_ns; /* since when metadata lacks it, 0 = it does not */
 };
 
@@ -57,9 +65,13 @@ struct source_kafka {
     char *brokers;
     size_t n_batch; /* what the last poll consumed, handed out or not */
     rd_kafka_message_t *batch[BATCH_MAX];
-    bool away;       /* a connection was lost, and metadata has not been seen since */
-    bool look_again; /* look at metadata at the next chance */
-    int64_t metadata_ns, committed_ns;
+    struct ticker *watch;
+    unsigned ticks;        /* the watch's own */
+    atomic_uint looks;     /* metadata that the watch has seen */
+    atomic_bool worried;   /* it should look each time */
+    bool away;             /* a connection was lost, and not enough was seen since */
+    unsigned looks_wanted; /* then it is believed again */
+    int64_t committed_ns;
     char reason[REASON_MAX];  /* librdkafka's last complaint */
     struct undine_err failed; /* .code < 0: failed for good */
     source_log_fn log;
@@ -71,11 +83,7 @@ static struct source_kafka *kafka_source(struct source *s)
     return (struct source_kafka *)s;
 }
 
-static int64_t ms_to_ns(int64_t ms)
-{
-    return ms * 1000000;
-}
-
+/* The first failure stays; no error is none. */
 static void fail(struct undine_err *failed, const struct undine_err *err)
 {
     if (failed->code == 0) {
@@ -103,12 +111,7 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
 static void fail_auth(struct source_kafka *k, const char *reason)
 {
     struct undine_err err;
-    bool scram = strstr(reason, "SCRAM") != NULL;
-    (void)undine_err_set(&err, UNDINE_EIO, "Kafka refuses the connection: %s%s", reason,
-                         scram ? " (librdkafka before 2.6.1 cannot do SCRAM with Kafka 4 brokers, "
-                                 "even with the right password: use PLAIN over TLS, Kafka 3.9, or "
-                                 "a newer librdkafka)"
-                               : "");
+    (void)kafka_auth_refused(&err, reason);
     fail(&k->failed, &err);
 }
 
@@ -133,9 +136,11 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
     case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
         fail_auth(k, reason);
         break;
-    default: /* librdkafka tries again; until metadata is seen nobody is at an end for sure */
+    default: /* librdkafka tries again; until metadata is seen nobody is at an end for sure, and the
+                look that is going on may have begun before */
         k->away = true;
-        k->look_again = true;
+        k->looks_wanted = atomic_load(&k->looks) + 2;
+        atomic_store(&k->worried, true);
         break;
     }
 }
@@ -175,11 +180,10 @@ static bool gap_is_loss(struct source_kafka *k, struct source_partition *p,
                         struct partition_state *st)
 {
     int64_t low, high, now = clock_monotonic_ns();
-    if (st->low_ns == 0 || now - st->low_ns > ms_to_ns(LOW_FRESH_MS)) {
-        if (query_offsets(k, p, &low, &high, CHECK_MS)) {
-            st->low = low;
-            st->low_ns = now;
-        }
+    bool old = st->low_ns == 0 || now - st->low_ns > LOW_FRESH_MS * NS_PER_MS;
+    if (old && query_offsets(k, p, &low, &high, CHECK_MS)) {
+        st->low = low;
+        st->low_ns = now;
     }
     return st->low_ns != 0 && st->low > p->position.next;
 }
@@ -227,7 +231,7 @@ static void take_error(struct source_kafka *k, uint32_t i, const rd_kafka_messag
         fail(&st->failed, &err);
         break;
     default: /* librdkafka tries again */
-        k->look_again = true;
+        atomic_store(&k->worried, true);
         break;
     }
     k->source.stats.errors++;
@@ -324,7 +328,7 @@ static void update_ends(struct source_kafka *k, uint32_t i)
         high >= 0) {
         p->high = high;
     }
-    p->at_end = k->states[i].eof && !k->states[i].leaderless && !k->away;
+    p->at_end = k->states[i].eof && !atomic_load(&k->states[i].leaderless) && !k->away;
 }
 
 static int kafka_poll(struct source *s, uint32_t partition, struct source_message *out,
@@ -355,70 +359,71 @@ static void note_leaders(struct source_kafka *k, const rd_kafka_metadata_topic_t
         for (uint32_t i = 0; i < k->source.n_partitions; i++) {
             const struct source_partition *p = &k->source.partitions[i];
             if (p->partition == mt->partitions[m].id && strcmp(p->topic, mt->topic) == 0) {
-                k->states[i].leaderless = mt->partitions[m].leader < 0;
+                atomic_store(&k->states[i].leaderless, mt->partitions[m].leader < 0);
             }
         }
     }
 }
 
-/* Look at one topic's partitions.  Returns false where no broker answered. */
-static bool check_topic(struct source_kafka *k, size_t t)
+/* The watch: see which partitions the topics have, and which of them have a leader. */
+static void watch(void *arg)
 {
-    const struct shard_topic *topic = &k->topics[t];
-    struct topic_state *state = &k->topic_states[t];
+    struct source_kafka *k = arg;
     const struct rd_kafka_metadata *md;
-    struct undine_err err = {0};
-    if (rd_kafka_metadata(k->rk, 0, state->handle, &md, CHECK_MS) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return false;
-    }
-    const rd_kafka_metadata_topic_t *mt = md->topic_cnt > 0 ? &md->topics[0] : NULL;
-    bool there = mt != NULL && mt->err == RD_KAFKA_RESP_ERR_NO_ERROR && mt->partition_cnt > 0;
-    if (there) {
-        state->missing_ns = 0;
-        (void)shard_topic_changed(topic, mt->partition_cnt, k->n_shards, &err);
-        note_leaders(k, mt);
-    } else if (state->missing_ns == 0) {
-        state->missing_ns = clock_monotonic_ns();
-    } else if (clock_monotonic_ns() - state->missing_ns > ms_to_ns(TOPIC_GRACE_MS)) {
-        (void)undine_err_set(&err, UNDINE_ELOSS, "topic `%s` was deleted at the broker",
-                             topic->name);
-    }
-    if (err.code < 0) {
-        fail(&k->failed, &err);
-    }
-    rd_kafka_metadata_destroy(md);
-    return true;
-}
-
-static void check_topics(struct source_kafka *k)
-{
-    bool late = k->away || k->look_again;
-    int64_t period_ms = late ? AWAY_PERIOD_MS : METADATA_PERIOD_MS;
-    int64_t now = clock_monotonic_ns();
-    if (now - k->metadata_ns < ms_to_ns(period_ms)) {
+    bool lazy = !atomic_load(&k->worried) && k->ticks++ % WATCH_LAZY != 0;
+    if (lazy || rd_kafka_metadata(k->rk, 0, NULL, &md, CHECK_MS) != RD_KAFKA_RESP_ERR_NO_ERROR) {
         return;
     }
-    k->metadata_ns = now;
-    bool missing = false;
-    for (size_t t = 0; t < k->n_topics; t++) {
-        if (!check_topic(k, t)) {
-            return;
+    for (int m = 0; m < md->topic_cnt; m++) {
+        const rd_kafka_metadata_topic_t *mt = &md->topics[m];
+        bool gone = mt->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        for (size_t t = 0; t < k->n_topics; t++) {
+            if ((gone || mt->partition_cnt > 0) && strcmp(mt->topic, k->topics[t].name) == 0) {
+                atomic_store(&k->topic_states[t].n_seen, gone ? 0 : mt->partition_cnt);
+                note_leaders(k, mt);
+            }
         }
-        missing = missing || k->topic_states[t].missing_ns != 0;
     }
-    k->source.stats.reconnects += k->away;
-    k->away = false;
-    k->look_again = missing;
+    rd_kafka_metadata_destroy(md);
+    (void)atomic_fetch_add(&k->looks, 1);
+}
+
+static bool check_topic(struct source_kafka *k, size_t t)
+{
+    struct topic_state *state = &k->topic_states[t];
+    struct undine_err err = {0};
+    int n_seen = atomic_load(&state->n_seen);
+    int64_t now = clock_monotonic_ns();
+    state->missing_ns = n_seen != 0 ? 0 : state->missing_ns != 0 ? state->missing_ns : now;
+    if (n_seen > 0 || (n_seen == 0 && now - state->missing_ns > TOPIC_GRACE_MS * NS_PER_MS)) {
+        (void)shard_topic_changed(&k->topics[t], n_seen, k->n_shards, &err);
+    }
+    fail(&k->failed, &err);
+    return n_seen != 0;
+}
+
+/* Draw the conclusions from what the watch has seen. */
+static void check_topics(struct source_kafka *k)
+{
+    bool well = true;
+    for (size_t t = 0; t < k->n_topics; t++) {
+        well = check_topic(k, t) && well;
+    }
     for (uint32_t i = 0; i < k->source.n_partitions; i++) {
-        k->look_again = k->look_again || k->states[i].leaderless;
+        well = well && !atomic_load(&k->states[i].leaderless);
     }
+    if (k->away && (int)(atomic_load(&k->looks) - k->looks_wanted) >= 0) {
+        k->away = false;
+        k->source.stats.reconnects++;
+    }
+    atomic_store(&k->worried, k->away || !well);
 }
 
 /* For tools that show a group's lag; nothing of ours ever reads it. */
 static void commit(struct source_kafka *k, const int64_t *synced_next)
 {
     if (synced_next == NULL ||
-        clock_monotonic_ns() - k->committed_ns < ms_to_ns(COMMIT_PERIOD_MS)) {
+        clock_monotonic_ns() - k->committed_ns < COMMIT_PERIOD_MS * NS_PER_MS) {
         return;
     }
     k->committed_ns = clock_monotonic_ns();
@@ -476,6 +481,7 @@ static void release_held(struct source_kafka *k)
 static void kafka_close(struct source *s)
 {
     struct source_kafka *k = kafka_source(s);
+    ticker_stop(k->watch);
     release_batch(k);
     release_held(k);
     for (uint32_t i = 0; k->states != NULL && i < s->n_partitions; i++) {
@@ -587,6 +593,7 @@ static int find_topics(struct source_kafka *k, const struct source_kafka_options
                                   rd_kafka_err2str(rd_kafka_last_error()));
         }
         k->topic_states[t].handle = handle;
+        k->topic_states[t].n_seen = NOT_SEEN;
         topic->name = rd_kafka_topic_name(handle);
         int rc = 0;
         while (rc == 0 && topic->n_partitions == 0) {
@@ -602,8 +609,7 @@ static int find_topics(struct source_kafka *k, const struct source_kafka_options
     return 0;
 }
 
-/* First offset whose record has this time or a later one; `high` where there is none.  < 0 = error.
- */
+/* First offset whose record is of this time or later; `high` where there is none; < 0 = error. */
 static int64_t offset_of_time(struct source_kafka *k, const struct source_partition *p,
                               int64_t time_ms, int64_t high)
 {
@@ -611,11 +617,11 @@ static int64_t offset_of_time(struct source_kafka *k, const struct source_partit
     rd_kafka_topic_partition_t *at =
         rd_kafka_topic_partition_list_add(list, p->topic, p->partition);
     at->offset = time_ms;
-    rd_kafka_resp_err_t code = rd_kafka_offsets_for_times(k->rk, list, QUERY_MS);
-    code = code == RD_KAFKA_RESP_ERR_NO_ERROR ? at->err : code;
-    int64_t offset = at->offset >= 0 ? at->offset : high;
+    bool ok = rd_kafka_offsets_for_times(k->rk, list, QUERY_MS) == RD_KAFKA_RESP_ERR_NO_ERROR &&
+              at->err == RD_KAFKA_RESP_ERR_NO_ERROR;
+    int64_t offset = !ok ? -1 : at->offset >= 0 ? at->offset : high;
     rd_kafka_topic_partition_list_destroy(list);
-    return code == RD_KAFKA_RESP_ERR_NO_ERROR ? offset : -1;
+    return offset;
 }
 
 /* The offsets that a partition has, and from them where a bounded run ends and a new one starts. */
@@ -681,8 +687,8 @@ static int assign(struct source_kafka *k, const struct source_kafka_options *opt
     return rc;
 }
 
-/* The first thing that comes from a partition with a fence.  1 = its history is the one that was
- * read, 0 = nothing yet, UNDINE_ELOSS = another one. */
+/* What comes first at a fence: 1 = the history that was read, 0 = nothing yet, else UNDINE_ELOSS.
+ */
 static int check_fence(struct source_kafka *k, uint32_t i, struct undine_err *err)
 {
     struct source_partition *p = &k->source.partitions[i];
@@ -709,8 +715,7 @@ static int check_fence(struct source_kafka *k, uint32_t i, struct undine_err *er
     return rc;
 }
 
-/* All fences, before anything is handed on.  *again: losses were accepted, and all has to be
- * assigned anew. */
+/* All fences, before anything is handed on.  *again: losses were accepted, so assign anew. */
 static int check_fences(struct source_kafka *k, const struct source_kafka_options *opt,
                         int64_t until_ns, bool *again, struct undine_err *err)
 {
@@ -738,7 +743,7 @@ static int check_fences(struct source_kafka *k, const struct source_kafka_option
 static int start(struct source_kafka *k, const struct source_kafka_options *opt,
                  source_position_fn position, void *payload, struct undine_err *err)
 {
-    int64_t until_ns = clock_monotonic_ns() + ms_to_ns(opt->metadata_timeout_ms);
+    int64_t until_ns = clock_monotonic_ns() + opt->metadata_timeout_ms * NS_PER_MS;
     bool again = false;
     int rc = open_client(k, opt, err);
     rc = rc < 0 ? rc : find_topics(k, opt, until_ns, err);
@@ -765,8 +770,8 @@ static int start(struct source_kafka *k, const struct source_kafka_options *opt,
         release_held(k);
         rc = assign(k, opt, false, err);
     }
-    k->metadata_ns = k->committed_ns = clock_monotonic_ns();
-    return rc;
+    k->committed_ns = clock_monotonic_ns();
+    return rc < 0 ? rc : ticker_start(&k->watch, watch, k, WATCH_MS, err);
 }
 
 int source_kafka_open(struct source **out, const struct source_kafka_options *opt,

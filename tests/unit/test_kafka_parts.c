@@ -1,12 +1,14 @@
 /* What the Kafka reader decides without a broker: offsets, shards, properties; and the call with a
  * limit. */
 #include "base/clock.h"
+#include "base/ticker.h"
 #include "base/within.h"
 #include "ingest/kafka_conf.h"
 #include "ingest/offset_guard.h"
 #include "ingest/shard.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -156,6 +158,8 @@ static void test_topic_changed(void **state)
     assert_non_null(strstr(err.msg, "from 5 to 6"));
     assert_int_equal(shard_topic_changed(&t, 6, 2, &err), UNDINE_ELOSS);
     assert_int_equal(shard_topic_changed(&t, 4, 1, &err), UNDINE_ELOSS);
+    assert_int_equal(shard_topic_changed(&t, 0, 1, &err), UNDINE_ELOSS);
+    assert_non_null(strstr(err.msg, "`a` was deleted"));
 }
 
 struct set_keys {
@@ -198,6 +202,43 @@ static void test_conf(void **state)
     assert_non_null(strstr(err.msg, "auto.offset.reset"));
 }
 
+static void test_auth_hint(void **state)
+{
+    (void)state;
+    struct undine_err err = {0};
+    assert_int_equal(kafka_auth_refused(&err, "SASL PLAIN: invalid password"), UNDINE_EIO);
+    assert_null(strstr(err.msg, "2.6.1"));
+    assert_int_equal(kafka_auth_refused(&err, "invalid credentials with SCRAM-SHA-256"),
+                     UNDINE_EIO);
+    assert_non_null(strstr(err.msg, "2.6.1"));
+}
+
+static void count_tick(void *arg)
+{
+    (void)atomic_fetch_add((atomic_int *)arg, 1);
+}
+
+static void test_ticker(void **state)
+{
+    (void)state;
+    atomic_int n = 0;
+    struct ticker *t = NULL;
+    assert_int_equal(ticker_start(&t, count_tick, &n, 5, NULL), 0);
+    struct timespec wait = {.tv_sec = 0, .tv_nsec = 10000000};
+    for (int i = 0; i < 500 && atomic_load(&n) < 3; i++) {
+        (void)nanosleep(&wait, NULL);
+    }
+    assert_true(atomic_load(&n) >= 3);
+    ticker_stop(t);
+    int stopped = atomic_load(&n);
+    (void)nanosleep(&wait, NULL);
+    (void)nanosleep(&wait, NULL);
+    assert_int_equal(atomic_load(&n), stopped);
+    ticker_stop(NULL);
+    assert_int_equal(ticker_start(&t, count_tick, &n, 1000000, NULL), 0);
+    ticker_stop(t); /* does not wait for the period */
+}
+
 static void set_flag(void *arg)
 {
     *(int *)arg = 1;
@@ -227,6 +268,7 @@ int main(void)
         cmocka_unit_test(test_guard_sequence), cmocka_unit_test(test_start),
         cmocka_unit_test(test_fence),          cmocka_unit_test(test_accept_loss),
         cmocka_unit_test(test_shards),         cmocka_unit_test(test_topic_changed),
-        cmocka_unit_test(test_conf),           cmocka_unit_test(test_within)};
+        cmocka_unit_test(test_conf),           cmocka_unit_test(test_within),
+        cmocka_unit_test(test_auth_hint),      cmocka_unit_test(test_ticker)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
