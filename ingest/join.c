@@ -424,6 +424,42 @@ static int restore_deadlines(struct join *j, int64_t before_ms, struct undine_er
     return rc;
 }
 
+/* Load the users of the pending impressions from `number` on, as many as one read takes; returns
+ * the number behind the last of them. */
+static int prefetch_pending(struct join *j, uint64_t number, uint64_t *end, struct undine_err *err)
+{
+    enum { USERS_MAX = 1024 };
+    uint64_t users[USERS_MAX];
+    size_t n = 0;
+    for (; number < j->known.head && n < USERS_MAX; number++) {
+        const struct impression *i = impressions_at(&j->known, number);
+        if ((i->flags & IMPRESSION_RESOLVED) == 0) {
+            users[n++] = i->user_hash;
+        }
+    }
+    *end = number;
+    return n == 0 ? UNDINE_OK : users_prefetch(j->users, users, n, err);
+}
+
+/* Pin the users of all that is pending; *pending is its number. */
+static int restore_pins(struct join *j, uint64_t *pending, struct undine_err *err)
+{
+    uint64_t loaded = j->due;
+    *pending = 0;
+    for (uint64_t number = j->due; number < j->known.head; number++) {
+        int rc = number < loaded ? UNDINE_OK : prefetch_pending(j, number, &loaded, err);
+        struct impression *i = impressions_at(&j->known, number);
+        if (rc == UNDINE_OK && (i->flags & IMPRESSION_RESOLVED) == 0) {
+            rc = pin_user(j, i, err);
+            (*pending)++;
+        }
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return UNDINE_OK;
+}
+
 int join_restore(struct join *j, struct event *const *events, size_t n, int64_t watermark_ms,
                  int64_t first_ms, uint64_t *pending, struct undine_err *err)
 {
@@ -444,16 +480,7 @@ int join_restore(struct join *j, struct event *const *events, size_t n, int64_t 
         return rc;
     }
     join_expire(j, watermark_ms);
-    uint64_t n_pending = 0;
-    for (uint64_t k = j->due; rc == UNDINE_OK && k < j->known.head; k++) {
-        struct impression *i = impressions_at(&j->known, k);
-        if ((i->flags & IMPRESSION_RESOLVED) == 0) {
-            rc = pin_user(j, i, err);
-            n_pending++;
-        }
-    }
-    *pending = n_pending;
-    return rc;
+    return restore_pins(j, pending, err);
 }
 
 int64_t join_first(const struct join *j)
