@@ -5,18 +5,16 @@
 
 case ${1:?generated or kuairand} in
 generated)
-  config=$ROOT/configs/demo.yaml kills=4 between=1.2
+  config=$ROOT/configs/demo.yaml kills=4 between=1.6
   "$UNDINE" generate --events 200000 --seed 11 --output "$tmp/events.jsonl" 2> "$tmp/generate.log"
-  options=""
   ;;
 kuairand)
-  config=$ROOT/configs/kuairand.yaml kills=2 between=7
+  config=$ROOT/configs/kuairand.yaml kills=3 between=4
   data=$(data_dir kuairand_pure) || skip "the KuaiRand log is not on this machine (UNDINE_DATA names its folder)"
   k=$data/kuairand_pure
   "$UNDINE" import kuairand --log "$k/log_standard_20220425_20220504.csv.zst" \
     --history "$k/user_history_until_20220424.tsv.zst" --users "$k/user_features_pure.csv.zst" \
     --videos "$k/video_features_basic_pure.csv.zst" --output "$tmp/events.jsonl" 2> "$tmp/import.log"
-  options=""
   ;;
 esac
 lines=$(wc -l < "$tmp/events.jsonl")
@@ -28,24 +26,27 @@ say "broker at $broker"
 say "produced"
 
 # The reference: one uninterrupted replay from the file, with another poll size.
-"$UNDINE" replay --config "$config" --input "$tmp/events.jsonl" $options \
+"$UNDINE" replay --config "$config" --input "$tmp/events.jsonl" \
   -o ingest.poll_max=77 > "$tmp/replay.json" 2> "$tmp/replay.log"
 say "replay: $(field "$tmp/replay.json" examples) examples, digest $(field "$tmp/replay.json" model_digest)"
 
+# The daemon in the background; its process is $pid, so that kill -9 meets no shell.
 run() {
   "$UNDINE" run --config "$config" --state "$tmp/state" --until-end -o brokers="$broker" \
-    -o snapshot.interval=1s -o http.listen= $options > "$tmp/run.json" 2>> "$tmp/run.log"
+    -o snapshot.interval=300ms -o http.listen= > "$tmp/run.json" 2>> "$tmp/run.log" &
+  pid=$!
+  pids=$pid
 }
 for i in $(seq 1 "$kills"); do
-  run & pid=$!
-  pids=$pid
+  run
   sleep "$between"
   kill -9 "$pid" 2>/dev/null || fail "run $i ended before it could be killed: raise the number of events"
   wait "$pid" 2>/dev/null || true
-  pids=""
   say "killed after $between s: $(ls "$tmp/state/versions" 2>/dev/null | grep -c '^0' || true) versions"
 done
 run
+wait "$pid" || fail "the last run ended with an error: $(tail -n 3 "$tmp/run.log")"
+pids=""
 say "run: $(field "$tmp/run.json" examples) examples, digest $(field "$tmp/run.json" model_digest)"
 
 same "$tmp/replay.json" "$tmp/run.json" impressions clicks examples positives example_digest model_digest \
