@@ -196,7 +196,7 @@ int cmd_generate(int argc, char **argv)
         {"seed", 0, ARGS_INT, &seed, "N", "equal seeds give equal streams (1)"},
         {"users", 0, ARGS_INT, &users, "N", "(one for 50 events, 10 to 2000)"},
         {"items", 0, ARGS_INT, &items, "N", "(2000)"},
-        {"categories", 0, ARGS_INT, &categories, "N", "(50)"},
+        {"categories", 0, ARGS_INT, &categories, "N", "(30)"},
         {"rate", 0, ARGS_REAL, &rate, "N", "events a second of wall time (as fast as possible)"},
         {"start-ms", 0, ARGS_TIME, &start_ms, "TIME",
          "event time of the start (now with --rate, else 2023-11-14T22:13:20Z)"},

@@ -219,7 +219,7 @@ static void test_options(void **state)
     o = options();
     o.items = 10;
     assert_int_equal(generator_open(&g, &o, keep, NULL, &err), UNDINE_ECONFIG);
-    assert_string_equal(err.msg, "--items is 10, expected 50..100000000");
+    assert_string_equal(err.msg, "--items is 10, expected 30..100000000");
     assert_null(g);
 }
 
