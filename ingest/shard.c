@@ -88,7 +88,7 @@ int shard_topic_changed(const struct shard_topic *topic, int32_t now_partitions,
                               topic->name);
     }
     if (now_partitions > before && n_shards == 1) {
-        return undine_err_set(err, UNDINE_ESTATE,
+        return undine_err_set(err, UNDINE_EIO,
                               "topic `%s` has grown from %d to %d partitions: a restart reads the "
                               "new ones from their beginning",
                               topic->name, before, now_partitions);

@@ -1,9 +1,9 @@
 /* source.h: where bytes come from, one interface for Kafka and for files.
  *
- * A source is a fixed set of partitions, each an ordered run of messages with positions.  The ingest
- * loop decides which partition to poll (the one whose event time is furthest behind); a source never
- * decides order.  Positions come from the store, never from the broker.  Messages are borrowed until
- * the next poll of the same source.  Ingest thread only. */
+ * A source is a fixed set of partitions, each an ordered run of messages with positions.  The
+ * ingest loop decides which partition to poll (the one whose event time is furthest behind); a
+ * source never decides order.  Positions come from the store, never from the broker.  Messages are
+ * borrowed until the next poll of the same source.  Ingest thread only. */
 #ifndef UNDINE_INGEST_SOURCE_H
 #define UNDINE_INGEST_SOURCE_H
 
@@ -24,9 +24,9 @@ struct source_position {
 };
 
 struct source_partition {
-    char topic[SOURCE_TOPIC_MAX]; /* topic, or the file's name */
-    int32_t partition;            /* 0 for a file */
-    uint32_t topic_index;         /* index of the topic in the configuration */
+    char topic[SOURCE_TOPIC_MAX];    /* topic, or the file's name */
+    int32_t partition;               /* 0 for a file */
+    uint32_t topic_index;            /* index of the topic in the configuration */
     struct source_position position; /* advanced by poll */
     int64_t end;  /* bounded run: stop before this offset, fixed at open; -1 = unbounded */
     int64_t high; /* newest offset known at the source + 1, for the lag; -1 = unknown */
@@ -48,9 +48,10 @@ struct source_stats { /* plain counters, written by the ingest thread */
 
 struct source;
 struct source_ops {
-    /* Read up to n_max messages of one partition into out, waiting at most timeout_ms for the first.
-     * Returns their number; 0 = nothing now.  UNDINE_ELOSS where the position is gone at the source
-     * (message: stored, low and high offset), UNDINE_EIO where the source failed for good. */
+    /* Read up to n_max messages of one partition into out, waiting at most timeout_ms for the
+     * first. Returns their number; 0 = nothing now.  UNDINE_ELOSS where the position is gone at the
+     * source (message: stored, low and high offset), UNDINE_EIO where the source failed for good.
+     */
     int (*poll)(struct source *s, uint32_t partition, struct source_message *out, size_t n_max,
                 int timeout_ms, struct undine_err *err);
     /* Serve callbacks and tell the broker where we are (a lag display only): next offsets that are
@@ -83,11 +84,11 @@ static inline void source_close(struct source *s)
     }
 }
 
-/* source_file.c: JSON lines, one file = one partition; names ending in .zst are decompressed; "-" is
- * standard input.  Offsets are line numbers from 0, so a compressed file can be resumed too.  A line
- * ends with \n or \r\n, the last one perhaps with nothing; an empty line is a message of no bytes.
- * UNDINE_ELOSS where a resumed file is shorter than what was read of it, or the last line that was
- * read differs; UNDINE_ECORRUPT where compressed data is broken or cut short. */
+/* source_file.c: JSON lines, one file = one partition; names ending in .zst are decompressed; "-"
+ * is standard input.  Offsets are line numbers from 0, so a compressed file can be resumed too.  A
+ * line ends with \n or \r\n, the last one perhaps with nothing; an empty line is a message of no
+ * bytes. UNDINE_ELOSS where a resumed file is shorter than what was read of it, or the last line
+ * that was read differs; UNDINE_ECORRUPT where compressed data is broken or cut short. */
 struct source_file_options {
     const char *const *paths;
     const uint32_t *topic_index; /* of each path; NULL = SOURCE_TOPIC_ANY for all */
@@ -116,27 +117,27 @@ struct source_kafka_options {
     uint32_t shard, n_shards; /* owns partition p where p % n_shards == shard */
     const struct source_kafka_option *pass;
     size_t n_pass;
-    bool until_end;         /* bounded: fix the end offsets at open */
-    int64_t from_ms;        /* partitions never read start at the first record of this time or later;
-                               <= 0: at their beginning */
-    int64_t to_ms;          /* with until_end: end before the first record of this time; <= 0: at the
-                               end as it is now */
+    bool until_end;  /* bounded: fix the end offsets at open */
+    int64_t from_ms; /* partitions never read start at the first record of this time or later;
+                        <= 0: at their beginning */
+    int64_t to_ms;   /* with until_end: end before the first record of this time; <= 0: at the
+                        end as it is now */
     const char *const *accept_loss; /* "topic:partition" whose loss, found at open, is accepted */
     size_t n_accept_loss;
     int metadata_timeout_ms; /* how long open waits for the brokers */
     source_log_fn log;
     void *log_payload;
 };
-/* Assign every owned partition at its stored position, after checking that the record before it (the
- * fence) is still the one that was read.  Where the position is gone at the source or the fence
- * differs: UNDINE_ELOSS, which says the stored, low and high offset; for an accepted partition,
- * reading goes on at the low offset instead, and the caller sees another `position.next` than it
- * stored and records that.  Losses while running always end in UNDINE_ELOSS from poll.
- * UNDINE_EAGAIN where no broker answers in time: may be called again.  UNDINE_ENOTFOUND names a topic
- * that does not exist, UNDINE_ECONFIG a key that is refused or partition counts that differ under
- * shards.  maintain gives UNDINE_ELOSS where a topic is deleted, shrinks, or grows under shards (its
- * users would change shards), and UNDINE_ESTATE where it grows otherwise: a restart reads the new
- * partitions from their beginning. */
+/* Assign every owned partition at its stored position, after checking that the record before it
+ * (the fence) is still the one that was read.  Where the position is gone at the source or the
+ * fence differs: UNDINE_ELOSS, which says the stored, low and high offset; for an accepted
+ * partition, reading goes on at the low offset instead, and the caller sees another `position.next`
+ * than it stored and records that.  Losses while running always end in UNDINE_ELOSS from poll.
+ * UNDINE_EAGAIN where no broker answers in time: may be called again.  UNDINE_ENOTFOUND names a
+ * topic that does not exist, UNDINE_ECONFIG a key that is refused or partition counts that differ
+ * under shards.  maintain gives UNDINE_ELOSS where a topic is deleted, shrinks, or grows under
+ * shards (its users would change shards), and UNDINE_EIO where it grows otherwise: a restart, which
+ * needs nobody, reads the new partitions from their beginning. */
 int source_kafka_open(struct source **out, const struct source_kafka_options *opt,
                       source_position_fn position, void *payload, struct undine_err *err);
 /* Is `key` one that exactly-once rests on and that a configuration may not set?  Returns the reason

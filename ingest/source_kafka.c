@@ -201,7 +201,6 @@ static uint64_t message_hash(const rd_kafka_message_t *m)
     return hash_bytes_seeded(m->payload, m->len, hash_bytes(m->key, m->key_len));
 }
 
-/* An event about the partition that is no message. */
 static void take_error(struct source_kafka *k, uint32_t i, const rd_kafka_message_t *m)
 {
     struct source_partition *p = &k->source.partitions[i];
@@ -211,8 +210,7 @@ static void take_error(struct source_kafka *k, uint32_t i, const rd_kafka_messag
     switch (m->err) {
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
         st->eof = true;
-        /* A transaction's marker takes an offset and is no message, so that an end may be reached
-         * with next below it. */
+        /* A transaction's marker takes an offset: an end may be reached with next below it. */
         p->done = p->done || (p->end >= 0 && m->offset >= p->end);
         return;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
@@ -269,7 +267,7 @@ static bool take_message(struct source_kafka *k, uint32_t i, const rd_kafka_mess
     return true;
 }
 
-/* Hand on what was consumed; keeps those messages first in the batch, whose memory they are. */
+/* Hand on what was consumed. */
 static size_t take_batch(struct source_kafka *k, uint32_t i, struct source_message *out)
 {
     struct source_partition *p = &k->source.partitions[i];
@@ -419,7 +417,7 @@ static void check_topics(struct source_kafka *k)
     atomic_store(&k->worried, k->away || !well);
 }
 
-/* For tools that show a group's lag; nothing of ours ever reads it. */
+/* For tools that show a group's lag. */
 static void commit(struct source_kafka *k, const int64_t *synced_next)
 {
     if (synced_next == NULL ||

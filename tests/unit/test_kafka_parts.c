@@ -154,7 +154,7 @@ static void test_topic_changed(void **state)
     const struct shard_topic t = {"a", 5};
     struct undine_err err = {0};
     assert_int_equal(shard_topic_changed(&t, 5, 1, &err), 0);
-    assert_int_equal(shard_topic_changed(&t, 6, 1, &err), UNDINE_ESTATE);
+    assert_int_equal(shard_topic_changed(&t, 6, 1, &err), UNDINE_EIO);
     assert_non_null(strstr(err.msg, "from 5 to 6"));
     assert_int_equal(shard_topic_changed(&t, 6, 2, &err), UNDINE_ELOSS);
     assert_int_equal(shard_topic_changed(&t, 4, 1, &err), UNDINE_ELOSS);
