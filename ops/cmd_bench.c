@@ -1,6 +1,7 @@
 #include "ops/args.h"
 #include "ops/cmd.h"
 #include "ops/program.h"
+#include "tests/bench/bench_ingest_file.h"
 #include "tests/bench/bench_learner.h"
 
 #include <inttypes.h>
@@ -45,7 +46,19 @@ static int word_index(const char *word, const char *const *words, int n)
     return -1;
 }
 
-/* One JSON object on one line. */
+/* One JSON object on one line; takes the reference. */
+static int print_line(json_t *o)
+{
+    char *text = o != NULL ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    bool ok = text != NULL && puts(text) != EOF && fflush(stdout) == 0;
+    free(text);
+    json_decref(o);
+    if (!ok) {
+        (void)fprintf(stderr, "undine bench: cannot write to standard output\n");
+    }
+    return ok ? EXIT_DONE : EXIT_FAILED;
+}
+
 static int print_learner(const struct bench_learner_options *opt,
                          const struct bench_learner_result *r, const char *optimizer,
                          const char *unit)
@@ -62,14 +75,7 @@ static int print_learner(const struct bench_learner_options *opt,
         BENCH_LEARNER_RUNS, "microseconds_per_example", 1e6 / r->examples_per_second, "examples",
         (json_int_t)r->examples, "rows", (json_int_t)r->rows, "table_bytes",
         (json_int_t)r->table_bytes, "logloss", r->logloss);
-    char *text = o != NULL ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
-    bool ok = text != NULL && puts(text) != EOF && fflush(stdout) == 0;
-    free(text);
-    json_decref(o);
-    if (!ok) {
-        (void)fprintf(stderr, "undine bench: cannot write to standard output\n");
-    }
-    return ok ? EXIT_DONE : EXIT_FAILED;
+    return print_line(o);
 }
 
 static int bench_learner(int argc, char **argv)
@@ -123,13 +129,60 @@ static int bench_learner(int argc, char **argv)
     return print_learner(&opt, &r, optimizer, shapes[u]);
 }
 
+static int bench_ingest(int argc, char **argv)
+{
+    int64_t events = 1000000, users = 20000;
+    const char *dir = "/tmp";
+    const struct args_option options[] = {
+        {"events", 0, ARGS_INT, &events, "N", "events of a run (1000000)"},
+        {"users", 0, ARGS_INT, &users, "N", "users they come from (20000)"},
+        {"dir", 0, ARGS_STRING, &dir, "DIR", "where file and store are made (/tmp)"},
+    };
+    int code = args_parse(argc, argv, "bench ingest [options]", options,
+                          sizeof options / sizeof options[0], NULL);
+    if (code >= 0) {
+        return code;
+    }
+    if (events < 1000 || events > 1000000000 || users < 1 || users > 10000000) {
+        (void)fprintf(stderr,
+                      "undine bench: expected --events 1000..10^9 and --users 1..10^7\n");
+        return EXIT_USAGE;
+    }
+    struct bench_ingest_options opt = {
+        .events = (uint64_t)events, .users = (uint32_t)users, .dir = dir};
+    struct bench_ingest_result r;
+    struct undine_err err = {0};
+    int rc = bench_ingest_run(&r, &opt, &err);
+    if (rc < 0) {
+        (void)fprintf(stderr, "undine bench: %s\n", err.msg);
+        return args_exit_code(rc);
+    }
+    char cpu[256];
+    cpu_model(cpu, sizeof cpu);
+    return print_line(json_pack(
+        "{s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:i, s:I, s:I, s:I, s:I}", "bench", "ingest",
+        "undine", program_version(), "cpu", cpu, "shape",
+        "file to commit, one ingest thread, synced every 100 ms", "events_per_second",
+        r.events_per_second, "events_per_second_min", r.events_per_second_min,
+        "events_per_second_max", r.events_per_second_max, "events_per_cpu_second",
+        r.events_per_cpu_second, "runs", BENCH_INGEST_RUNS, "events", (json_int_t)r.events,
+        "users", (json_int_t)users, "examples", (json_int_t)r.examples, "bytes_per_event",
+        (json_int_t)(r.bytes / r.events)));
+}
+
 int cmd_bench(int argc, char **argv)
 {
-    if (argc > 1 && strcmp(argv[1], "learner") == 0) {
-        return bench_learner(argc - 1, argv + 1);
+    static const struct {
+        const char *name;
+        int (*run)(int argc, char **argv);
+    } benches[] = {{"learner", bench_learner}, {"ingest", bench_ingest}};
+    for (size_t i = 0; argc > 1 && i < sizeof benches / sizeof benches[0]; i++) {
+        if (strcmp(argv[1], benches[i].name) == 0) {
+            return benches[i].run(argc - 1, argv + 1);
+        }
     }
     bool help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
     (void)fprintf(help ? stdout : stderr,
-                  "usage: undine bench learner [options]   (`undine bench learner --help`)\n");
+                  "usage: undine bench learner|ingest [options]   (`undine bench learner --help`)\n");
     return help ? EXIT_DONE : EXIT_USAGE;
 }
