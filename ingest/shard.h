@@ -21,9 +21,9 @@ int shard_partitions(struct source_partition **out, uint32_t *n_out,
                      uint32_t n_shards, source_position_fn position, void *payload,
                      struct undine_err *err);
 
-/* A topic has now_partitions (0 = it is gone).  Returns 0 where that is what it had; UNDINE_ESTATE
- * where it has grown and there is one shard only; UNDINE_ELOSS where it is gone, has shrunk, or has
- * grown under shards. */
+/* A topic has now_partitions (0 = it is gone).  Returns 0 where that is what it had; UNDINE_EIO where
+ * it has grown and there is one shard only, so that a restart is all it needs; UNDINE_ELOSS where it
+ * is gone, has shrunk, or has grown under shards. */
 int shard_topic_changed(const struct shard_topic *topic, int32_t now_partitions, uint32_t n_shards,
                         struct undine_err *err);
 
