@@ -230,8 +230,8 @@ static const struct config_key keys[] = {
      RANGE(-1, 365 * MS_DAY),
      .fallback = "10m",
      .doc =
-         "Events further ahead of the wall clock are malformed (`future`), so that one bad clock "
-         "cannot expire everything. `off`: any time is taken. `undine replay` does not check."},
+         "Events further ahead of their Kafka record's timestamp, or of the wall clock, are malformed "
+         "(`future`), so that one bad clock cannot expire everything. `off`: any time is taken."},
     {.path = "order.idle_timeout",
      .type = CONFIG_DURATION,
      AT(ingest.order.idle_timeout_ms),

@@ -144,10 +144,13 @@ static int take_malformed(struct ingest *in, uint32_t p, const struct source_mes
     return samples_add(&in->samples, &sample, err);
 }
 
-/* One bad clock must not move the watermark past everybody's events. */
-static bool too_far_ahead(const struct ingest *in, int64_t time_ms, int64_t now_ms)
+/* One bad clock must not move the watermark past everybody's events.  "Now" is when the record was
+ * written, where the source knows that: a replay then refuses what the live run refused. */
+static bool too_far_ahead(const struct ingest *in, int64_t time_ms, int64_t written_ms,
+                          int64_t now_ms)
 {
     int64_t max_future_ms = in->opt->order.max_future_ms;
+    now_ms = written_ms > 0 && written_ms < now_ms ? written_ms : now_ms;
     return time_ms >= ORDER_TIME_MAX || (max_future_ms >= 0 && time_ms > now_ms + max_future_ms);
 }
 
@@ -169,7 +172,7 @@ static int take_message(struct ingest *in, uint32_t p, const struct source_messa
         return UNDINE_OK;
     }
     const struct event *decoded = (const struct event *)words;
-    if (reason == DECODE_OK && too_far_ahead(in, decoded->time_ms, now_ms)) {
+    if (reason == DECODE_OK && too_far_ahead(in, decoded->time_ms, m->timestamp_ms, now_ms)) {
         reason = DECODE_FUTURE;
     }
     if (reason != DECODE_OK) {

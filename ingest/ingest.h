@@ -23,7 +23,7 @@ struct ingest_options {
     struct {
         /* Watermark = min over active partitions of newest event time - lateness. */
         int64_t lateness_ms;
-        /* Refuse events further ahead of the wall clock; -1 = off (replay). */
+        /* Refuse events further ahead of their record's timestamp or the wall clock; -1 = off. */
         int64_t max_future_ms;
         /* Wall time after which a partition at its end stops holding the watermark back. */
         int64_t idle_timeout_ms;

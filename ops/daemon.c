@@ -135,9 +135,6 @@ static int open_ingest(struct daemon *d, struct undine_err *err)
     if (rc == UNDINE_OK) {
         d->ingest_options = c->ingest;
         d->ingest_options.close_windows = d->opt.until_end && !d->opt.keep_open;
-        if (d->opt.inputs != NULL) {
-            d->ingest_options.order.max_future_ms = -1; /* a log may be from any time */
-        }
         rc = ingest_open(&d->ingest, &c->schema, &d->ingest_options, d->store, d->users, d->log, d->source,
                          d->decoder, err);
     }

@@ -21,5 +21,11 @@ if(NOT UNDINE_TSAN)
   undine_script_test(daemon integration/daemon.sh LABELS kafka integration)
 endif()
 undine_script_test(kafka_dev integration/kafka_dev.sh LABELS broker once slow)
-undine_script_test(exactly_once_generated integration/exactly_once.sh ARGS generated LABELS broker integration slow once)
-undine_script_test(exactly_once_kuairand integration/exactly_once.sh ARGS kuairand LABELS broker integration slow once)
+undine_script_test(bad_input integration/bad_input.sh LABELS fast integration)
+
+# With the build that users run (ops/test --lane release): minutes otherwise.
+undine_script_test(exactly_once_generated integration/exactly_once.sh ARGS generated LABELS release broker)
+undine_script_test(exactly_once_kuairand integration/exactly_once.sh ARGS kuairand LABELS release broker)
+foreach(stream generated kuairand ranking amazon)
+  undine_script_test(learns_${stream} integration/learns.sh ARGS ${stream} LABELS release)
+endforeach()
