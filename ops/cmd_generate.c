@@ -175,11 +175,11 @@ static int generate(const struct generator_options *opt, struct output *o, int64
     return rc;
 }
 
-/* Enough events for each user to be known by. */
-static uint32_t users_for(uint64_t events)
+/* Enough events for each user to be known by; an endless stream counts by the minute. */
+static uint32_t users_for(uint64_t events, double rate)
 {
-    uint64_t users = events / 50;
-    return events == 0 || users > 2000 ? 2000 : users < 10 ? 10 : (uint32_t)users;
+    double users = (events > 0 ? (double)events : rate * 60) / 50;
+    return users > 2000 ? 2000 : users < 10 ? 10 : (uint32_t)users;
 }
 
 int cmd_generate(int argc, char **argv)
@@ -194,7 +194,7 @@ int cmd_generate(int argc, char **argv)
          "- (default), a file (.zst too), or kafka://HOST:PORT/TOPIC_PREFIX"},
         {"events", 0, ARGS_INT, &events, "N", "lines in all (100000); 0 = until interrupted"},
         {"seed", 0, ARGS_INT, &seed, "N", "equal seeds give equal streams (1)"},
-        {"users", 0, ARGS_INT, &users, "N", "(one for 50 events, 10 to 2000)"},
+        {"users", 0, ARGS_INT, &users, "N", "(one for 50 events or 50/min, 10 to 2000)"},
         {"items", 0, ARGS_INT, &items, "N", "(2000)"},
         {"categories", 0, ARGS_INT, &categories, "N", "(30)"},
         {"rate", 0, ARGS_REAL, &rate, "N", "events a second of wall time (as fast as possible)"},
@@ -224,11 +224,11 @@ int cmd_generate(int argc, char **argv)
     }
     opt.events = (uint64_t)events;
     opt.seed = (uint64_t)seed;
-    opt.users = users >= 0 ? (uint32_t)users : users_for(opt.events);
     opt.items = (uint32_t)items;
     opt.categories = (uint32_t)categories;
     output.paced = rate > 0;
     opt.rate = output.paced ? rate : opt.rate;
+    opt.users = users >= 0 ? (uint32_t)users : users_for(opt.events, opt.rate);
     opt.start_ms = start_ms >= 0 ? start_ms : output.paced ? clock_realtime_ms() : opt.start_ms;
     const struct sigaction action = {.sa_handler = on_signal};
     (void)sigaction(SIGINT, &action, NULL);

@@ -42,9 +42,9 @@ struct generator {
     struct event_writer *writer;
     struct random random;
     struct user *users;
-    int64_t time_us; /* event time of the next thing that happens */
-    uint64_t made, impressions;
-    double p[LEVELS]; /* click probability: [0] other, [1] match */
+    int64_t time_us;                          /* event time of the next thing that happens */
+    uint64_t made, made_by_step, impressions; /* events in all, by the last step; impressions */
+    double p[LEVELS];                         /* click probability: [0] other, [1] match */
     uint64_t shown[LEVELS][2];
 };
 
@@ -285,15 +285,15 @@ int generator_step(struct generator *g, struct undine_err *err)
     if (!room_for(g, 1)) {
         return event_release(g->writer, INT64_MAX, err);
     }
-    /* Exponential gaps; an impression brings so many events with it. */
-    double per_impression = 1 + 0.5 * (g->p[0] + g->p[1]);
-    double gap_us = -log(1 - random_unit(&g->random)) * 1e6 * per_impression / g->opt.rate;
+    /* Exponential gaps, longer behind a step that made many events. */
+    double gap_us = -log(1 - random_unit(&g->random)) * 1e6 * (double)g->made_by_step / g->opt.rate;
     g->time_us += (int64_t)gap_us;
     int64_t time_ms = g->time_us / 1000;
     int rc = event_release(g->writer, time_ms - 1, err);
     if (rc != UNDINE_OK) {
         return rc;
     }
+    uint64_t made = g->made;
     uint32_t i = (uint32_t)random_below(&g->random, g->opt.users);
     struct user *u = &g->users[i];
     (void)snprintf(name, sizeof name, "u%u", i);
@@ -304,6 +304,7 @@ int generator_step(struct generator *g, struct undine_err *err)
     } else { /* no room for an impression and its click */
         rc = make_view(g, name, u, time_ms, u->steps[u->n - 1].category, err);
     }
+    g->made_by_step = g->made - made;
     return rc == UNDINE_OK ? 1 : rc;
 }
 
