@@ -248,9 +248,10 @@ static int publish_if_due(struct daemon *d, struct undine_err *err)
 {
     int64_t now_ns = clock_monotonic_ns();
     bool due = d->opt.publish && now_ns - d->snapshot_ns >= d->config->snapshot.interval_ms * 1000000;
-    if (!due || !publisher_idle(d->publisher) ||
-        publisher_newest_seq(d->publisher) == trainer_seq(d->trainer)) {
-        return UNDINE_OK;
+    uint64_t seq = trainer_seq(d->trainer);
+    if (!due || seq == 0 || !publisher_idle(d->publisher) ||
+        publisher_newest_seq(d->publisher) == seq) {
+        return UNDINE_OK; /* nothing new, or nothing at all, was learned */
     }
     struct snapshot *s = NULL;
     int rc = trainer_snapshot(d->trainer, &s, err);

@@ -6,13 +6,19 @@
 
 #define VALUE(text) ((struct undine_value){.data = (text), .len = sizeof(text) - 1})
 
-/* Item iN of the generator is of category N modulo the number of categories. */
-static const struct undine_value ITEMS[] = {VALUE("i7"), VALUE("i57"), VALUE("i107"), VALUE("i157"),
-                                            VALUE("i28")};
-static const struct undine_value CATEGORIES[] = {VALUE("c7"), VALUE("c28")};
+/* Item iN of the generator is of category cN modulo the number of categories (50).  Like any user of the
+ * stream, this one has looked at items of several categories: c7, c12, c31. */
+static const struct undine_value ITEMS[] = {VALUE("i7"),  VALUE("i12"), VALUE("i31"),
+                                            VALUE("i57"), VALUE("i62"), VALUE("i81"),
+                                            VALUE("i7"),  VALUE("i112")};
+static const struct undine_value CATEGORIES[] = {VALUE("c7"),  VALUE("c12"), VALUE("c31"),
+                                                 VALUE("c7"),  VALUE("c12"), VALUE("c31"),
+                                                 VALUE("c7"),  VALUE("c12")};
+static const struct undine_value CANDIDATE_ITEMS[] = {VALUE("i131"), VALUE("i128")};
+static const struct undine_value CANDIDATE_CATEGORIES[] = {VALUE("c31"), VALUE("c28")};
 static const struct undine_value USER = VALUE("u1"), HOUR = VALUE("12");
 
-enum { STEPS = 3, CANDIDATES = 2 };
+enum { STEPS = sizeof ITEMS / sizeof ITEMS[0], CANDIDATES = 2 };
 
 static int score(struct demo_probe *p, struct undine_error *err)
 {
@@ -20,12 +26,12 @@ static int score(struct demo_probe *p, struct undine_error *err)
     struct undine_features steps[STEPS], candidates[CANDIDATES];
     for (int i = 0; i < STEPS; i++) {
         step[i][0] = (struct undine_feature){"item", &ITEMS[i], 1};
-        step[i][1] = (struct undine_feature){"category", &CATEGORIES[0], 1};
+        step[i][1] = (struct undine_feature){"category", &CATEGORIES[i], 1};
         steps[i] = (struct undine_features){step[i], 2};
     }
     for (int i = 0; i < CANDIDATES; i++) {
-        candidate[i][0] = (struct undine_feature){"item", &ITEMS[STEPS + i], 1};
-        candidate[i][1] = (struct undine_feature){"category", &CATEGORIES[i], 1};
+        candidate[i][0] = (struct undine_feature){"item", &CANDIDATE_ITEMS[i], 1};
+        candidate[i][1] = (struct undine_feature){"category", &CANDIDATE_CATEGORIES[i], 1};
         candidates[i] = (struct undine_features){candidate[i], 2};
     }
     const struct undine_feature user = {"user", &USER, 1}, hour = {"hour", &HOUR, 1};

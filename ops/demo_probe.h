@@ -1,8 +1,8 @@
 /* demo_probe.h: a scorer beside the demo's daemon: it follows the published versions and scores the
  * same request again and again, so that one can see a score change when a version is swapped in.
  *
- * The request is a user of `undine generate` who looked at items of one category, and two candidates: an
- * item of that category and one of another.  A model that has found the planted interests scores the
+ * The request is a user of `undine generate` who looked at items of three categories, and two candidates:
+ * an item of one of these and one of another category.  A model that has found the planted interests scores the
  * first much higher.  Main thread. */
 #ifndef UNDINE_OPS_DEMO_PROBE_H
 #define UNDINE_OPS_DEMO_PROBE_H
