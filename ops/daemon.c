@@ -31,6 +31,7 @@ struct daemon {
     atomic_bool stop;        /* asked to end */
     atomic_bool ingest_done; /* the ingest thread has left; what is in the log is all there is */
     int64_t started_ns, snapshot_ns;
+    uint64_t events_before, examples_before; /* what the restored state had seen */
 
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t changed;
@@ -207,6 +208,10 @@ int daemon_open(struct daemon **out, const struct daemon_options *opt, struct un
         daemon_close(d);
         return rc;
     }
+    struct daemon_status restored;
+    daemon_status(d, &restored);
+    d->events_before = restored.ingest.counters.events;
+    d->examples_before = restored.learner.examples;
     *out = d;
     return UNDINE_OK;
 }
@@ -411,6 +416,8 @@ void daemon_status(struct daemon *d, struct daemon_status *out)
     *out = (struct daemon_status){0};
     ingest_status(d->ingest, &out->ingest);
     trainer_metrics(d->trainer, &out->learner);
+    out->events_now = out->ingest.counters.events - d->events_before;
+    out->examples_now = out->learner.examples - d->examples_before;
     struct publisher_status publisher;
     publisher_status(d->publisher, &publisher);
     out->version = publisher.newest;

@@ -38,6 +38,7 @@ struct daemon_status { /* a copy; every field as of its owner's last step */
     struct version_info version; /* newest written; number 0 = none yet */
     uint64_t versions_published, versions_failed;
     int64_t version_age_ms; /* since the newest was written, -1 = none */
+    uint64_t events_now, examples_now; /* of this process: totals count from the start of the stream */
     uint64_t backlog;       /* examples in the log that are not learned */
     int64_t uptime_ms;
     bool ready;    /* running, and the source answers */
