@@ -1,5 +1,6 @@
 #include "learner/trainer.h"
 
+#include "learner/blas.h"
 #include "learner/trainer_state.h"
 
 #include <math.h>
@@ -75,6 +76,7 @@ static int open_parts(struct trainer *t, struct undine_err *err)
         rc = model_open(&t->model, &t->schema, &t->opt.model, err);
     }
     if (rc == UNDINE_OK) {
+        model_set_product(t->model, blas_product());
         rc = model_scratch_open(&t->scratch, t->model, err);
     }
     if (rc == UNDINE_OK) {

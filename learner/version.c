@@ -1,6 +1,7 @@
 #include "learner/version.h"
 
 #include "base/fault.h"
+#include "learner/blas.h"
 #include "learner/model/version_reader.h"
 #include "learner/version_files.h"
 
@@ -138,7 +139,7 @@ static void describe(struct manifest *m, const struct snapshot *s,
         m->row_init[i] = s->row_init[i];
     }
     hash128_hex(m->digest, snapshot_digest(s));
-    (void)snprintf(m->kernels, sizeof m->kernels, "%s", model_kernels());
+    blas_kernels(m->kernels, sizeof m->kernels);
     m->metrics_json = s->metrics_json;
     m->positions_json = (char *)(uintptr_t)extra->positions_json; /* only printed */
 }

@@ -1,3 +1,4 @@
+#include "learner/blas.h"
 #include "ops/args.h"
 #include "ops/cmd.h"
 #include "ops/program.h"
@@ -65,10 +66,12 @@ static int print_learner(const struct bench_learner_options *opt,
 {
     char cpu[256];
     cpu_model(cpu, sizeof cpu);
+    char kernels[BLAS_KERNELS_MAX];
+    blas_kernels(kernels, sizeof kernels);
     json_t *o = json_pack(
         "{s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:I, s:I, s:I, s:f}",
-        "bench", "learner", "undine", program_version(), "cpu", cpu, "kernels", model_kernels(),
-        "batch", (int)opt->batch, "history", (int)opt->history, "optimizer", optimizer, "shape",
+        "bench", "learner", "undine", program_version(), "cpu", cpu, "kernels", kernels, "batch",
+        (int)opt->batch, "history", (int)opt->history, "optimizer", optimizer, "shape",
         opt->base ? "base: item 18, category 18, user 18, MLP 200-80, Dice, MBA" : unit,
         "examples_per_second", r->examples_per_second, "examples_per_second_min",
         r->examples_per_second_min, "examples_per_second_max", r->examples_per_second_max, "runs",

@@ -89,6 +89,7 @@ static int help(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    program_choose_kernels(argv);
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

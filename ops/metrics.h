@@ -15,7 +15,7 @@
 struct metrics_view {
     const struct daemon_status *status;
     const char *version; /* of the program */
-    const char *kernels; /* instruction set of the model's loops */
+    const char *kernels; /* what training computes with (learner/blas.h) */
     uint64_t rss_bytes;
 };
 

@@ -1,5 +1,6 @@
 #include "ops/report.h"
 
+#include "learner/blas.h"
 #include "ops/store_json.h"
 
 #include <jansson.h>
@@ -68,7 +69,9 @@ int report_write(FILE *out, const struct daemon_status *st, double seconds, stru
     put_u64(o, "rows", m->rows);
     put_u64(o, "rss_bytes", report_rss_bytes_max());
     put_u64(o, "version", st->version.number);
-    (void)json_object_set_new(o, "kernels", json_string(model_kernels()));
+    char kernels[BLAS_KERNELS_MAX];
+    blas_kernels(kernels, sizeof kernels);
+    (void)json_object_set_new(o, "kernels", json_string(kernels));
     (void)json_object_set_new(o, "accounting", store_json_counters(c));
     char digest[24];
     (void)snprintf(digest, sizeof digest, "%016llx", (unsigned long long)m->example_digest);

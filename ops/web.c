@@ -1,5 +1,6 @@
 #include "ops/web.h"
 
+#include "learner/blas.h"
 #include "ops/http.h"
 #include "ops/metrics.h"
 #include "ops/program.h"
@@ -27,10 +28,12 @@ static int metrics(void *payload, struct writer *body)
     const struct web *w = payload;
     struct daemon_status st;
     daemon_status(w->daemon, &st);
+    char kernels[BLAS_KERNELS_MAX];
+    blas_kernels(kernels, sizeof kernels);
     metrics_render(body, &(struct metrics_view){
                              .status = &st,
                              .version = program_version(),
-                             .kernels = model_kernels(),
+                             .kernels = kernels,
                              .rss_bytes = report_rss_bytes(),
                          });
     return body->bad ? HTTP_FAILED : HTTP_OK;

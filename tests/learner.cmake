@@ -12,3 +12,5 @@ undine_test(test_learning SOURCES integration/test_learning.c support/example_st
   LIBS undine_learner LABELS fast)
 undine_test(test_trainer_log SOURCES integration/test_trainer_log.c
   LIBS test_store_fixture undine_learner LABELS fast)
+undine_test(test_blas SOURCES unit/test_blas.c support/toy_batch.c LIBS undine_learner m LABELS fast)
+undine_script_test(libraries integration/libraries.sh LABELS fast)

@@ -18,8 +18,6 @@ undine_test(test_model_overfit SOURCES unit/test_model_overfit.c support/toy_bat
   LIBS undine_model m LABELS fast)
 target_link_options(test_model_overfit PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=aligned_alloc)
 
-if(OPENBLAS_FOUND) # what the own products are measured against
-  add_executable(bench_model bench/bench_model.c support/toy_batch.c)
-  target_link_libraries(bench_model PRIVATE undine_model PkgConfig::OPENBLAS)
-  set_target_properties(bench_model PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-endif()
+add_executable(bench_model bench/bench_model.c support/toy_batch.c)
+target_link_libraries(bench_model PRIVATE undine_learner)
+set_target_properties(bench_model PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)

@@ -46,19 +46,19 @@ bool dense_prepare(const struct dense *d, struct dense_scratch *s, const struct 
 void dense_forward(const struct dense *d, const struct dense_scratch *s, const struct pass *pass,
                    real *out, const real *x, size_t x_stride, size_t n)
 {
-    pass->k->gemm(&(struct gemm){
-        .c = out,
-        .ldc = d->out_stride,
-        .a = x,
-        .a_row = x_stride,
-        .a_col = 1,
-        .b = s->w.data,
-        .ldb = d->out_stride,
-        .m = n,
-        .n = d->out_stride,
-        .k = d->in,
-        .bias = s->b.data,
-    });
+    pass_gemm(pass, &(struct gemm){
+                        .c = out,
+                        .ldc = d->out_stride,
+                        .a = x,
+                        .a_row = x_stride,
+                        .a_col = 1,
+                        .b = s->w.data,
+                        .ldb = d->out_stride,
+                        .m = n,
+                        .n = d->out_stride,
+                        .k = d->in,
+                        .bias = s->b.data,
+                    });
 }
 
 static void backward_weights(const struct dense *d, struct dense_scratch *s,
@@ -67,18 +67,18 @@ static void backward_weights(const struct dense *d, struct dense_scratch *s,
 {
     real *dw = s->dw.data;
     double *sums = s->sums.data;
-    pass->k->gemm(&(struct gemm){
-        .c = dw, /* (in, out) = x^T dout */
-        .ldc = d->out_stride,
-        .a = x,
-        .a_row = 1,
-        .a_col = x_stride,
-        .b = dout,
-        .ldb = d->out_stride,
-        .m = d->in,
-        .n = d->out_stride,
-        .k = n,
-    });
+    pass_gemm(pass, &(struct gemm){
+                        .c = dw, /* (in, out) = x^T dout */
+                        .ldc = d->out_stride,
+                        .a = x,
+                        .a_row = 1,
+                        .a_col = x_stride,
+                        .b = dout,
+                        .ldb = d->out_stride,
+                        .m = d->in,
+                        .n = d->out_stride,
+                        .k = n,
+                    });
     matrix_add(pass->grads + d->weight, dw, d->in, d->out, d->out_stride);
     memset(sums, 0, d->out_stride * sizeof *sums);
     pass->k->column_sums(sums, dout, n, d->out_stride);
@@ -96,18 +96,18 @@ bool dense_backward(const struct dense *d, struct dense_scratch *s, const struct
     backward_weights(d, s, pass, dout, x, x_stride, n);
     if (dx != NULL) {
         matrix_transpose(w_t, pass->values + d->weight, d->in, d->out, d->out, d->in_stride);
-        pass->k->gemm(&(struct gemm){
-            .c = dx, /* (n, in) = dout W^T */
-            .ldc = d->in_stride,
-            .a = dout,
-            .a_row = d->out_stride,
-            .a_col = 1,
-            .b = w_t,
-            .ldb = d->in_stride,
-            .m = n,
-            .n = d->in_stride,
-            .k = d->out,
-        });
+        pass_gemm(pass, &(struct gemm){
+                            .c = dx, /* (n, in) = dout W^T */
+                            .ldc = d->in_stride,
+                            .a = dout,
+                            .a_row = d->out_stride,
+                            .a_col = 1,
+                            .b = w_t,
+                            .ldb = d->in_stride,
+                            .m = n,
+                            .n = d->in_stride,
+                            .k = d->out,
+                        });
     }
     return true;
 }

@@ -8,8 +8,10 @@
  * rows: this makes a score independent of what else is scored with it.  Instruction sets may differ
  * from each other in the last bits (fused multiply-add), the same one never does.
  *
- * Small products are most of a DIN, and there an own microkernel measures faster than OpenBLAS
- * (tests/bench/bench_model.c); it also keeps the promise on rows, which a BLAS does not give.
+ * Small and narrow products are most of a DIN, and there an own microkernel measures faster than
+ * OpenBLAS (tests/bench/bench_model.c); it also keeps the promise on rows, which a BLAS does not
+ * give.  So serving uses nothing else, and training may be given another library for the rest
+ * (kernels_product).
  * Nothing here allocates or fails.  Any thread. */
 #ifndef UNDINE_LEARNER_MODEL_KERNELS_H
 #define UNDINE_LEARNER_MODEL_KERNELS_H
@@ -35,6 +37,10 @@ struct gemm {
     const real *bias;
     bool add;
 };
+
+/* Another library's product, tried before the own one in training: computes all of c and returns
+ * true, or leaves c alone and returns false.  Equal input must give equal bits. */
+typedef bool (*kernels_product)(const struct gemm *g);
 
 /* Per channel, padded to the stride: y = s (alpha + (1 - alpha) p), p = sigmoid((s - mean) inv),
  * inv = 1 / sqrt(var + eps). */

@@ -12,6 +12,7 @@ struct model {
     struct schema schema;
     struct model_options opt;
     const struct kernels *k;
+    kernels_product product;
     size_t field_x[SCHEMA_FIELDS_MAX]; /* where a field's vector stands in x */
     uint32_t x_dim;                    /* width of x */
     size_t x_stride;
@@ -91,6 +92,11 @@ void model_close(struct model *m)
         free(m->grads);
         free(m);
     }
+}
+
+void model_set_product(struct model *m, bool (*product)(const struct gemm *))
+{
+    m->product = product;
 }
 
 const struct model_param *model_params(const struct model *m, size_t *n)
@@ -196,7 +202,10 @@ static int forward(const struct model *m, real *statistics, struct model_scratch
                    const struct batch *batch, real *logit, struct undine_err *err)
 {
     UNDINE_ASSERT(s->model == m);
-    struct pass pass = {.k = m->k, .values = m->values, .statistics = statistics};
+    struct pass pass = {.k = m->k,
+                        .values = m->values,
+                        .statistics = statistics,
+                        .product = statistics != NULL ? m->product : NULL};
     s->n_trained = 0;
     if (!forward_x(m, s, batch, &pass) || !forward_mlp(m, s, &pass, logit, batch->n)) {
         return no_memory(batch, err);
@@ -222,7 +231,7 @@ int model_score(const struct model *m, struct model_scratch *s, const struct bat
 static bool backward(struct model *m, struct model_scratch *s, const struct batch *batch,
                      const real *dlogit)
 {
-    struct pass pass = {.k = m->k, .values = m->values, .grads = m->grads};
+    struct pass pass = {.k = m->k, .values = m->values, .grads = m->grads, .product = m->product};
     real *dx = buffer_reals(&s->dx, batch->n, m->x_stride);
     const real *ds_0 = tower_backward(&m->mlp, &s->mlp, &pass, dlogit, batch->n);
     if (dx == NULL || ds_0 == NULL ||

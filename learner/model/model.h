@@ -64,9 +64,13 @@ struct model_param {
 };
 
 struct model;
+struct gemm;
 int model_open(struct model **out, const struct schema *schema, const struct model_options *opt,
                struct undine_err *err);
 void model_close(struct model *m);
+/* Training (MODEL_TRAIN and backward) tries this for each product first (kernels_product in
+ * kernels.h); NULL, as after model_open: the own kernels alone.  Serving never uses it. */
+void model_set_product(struct model *m, bool (*product)(const struct gemm *g));
 
 const struct model_param *model_params(const struct model *m, size_t *n);
 real *model_values(struct model *m);      /* all parameters and statistics, one block */
@@ -106,8 +110,7 @@ char *model_options_to_json(const struct model_options *opt);
 int model_options_from_json(struct model_options *out, const char *json, struct undine_err *err);
 extern const struct model_options MODEL_OPTIONS_DEFAULT;
 
-/* Which kernels this process computes with: "avx512", "avx2" or "portable": part of what equal models
- * need. */
+/* Which own kernels this process computes with: "avx512", "avx2" or "portable". */
 const char *model_kernels(void);
 
 #endif

@@ -38,3 +38,10 @@ void params_init_glorot(const struct params *p, size_t offset, real *values, uin
         values[offset + i] = (real)(limit * (2.0 * random_unit(&r) - 1.0));
     }
 }
+
+void pass_gemm(const struct pass *pass, const struct gemm *g)
+{
+    if (pass->product == NULL || !pass->product(g)) {
+        pass->k->gemm(g);
+    }
+}

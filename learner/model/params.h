@@ -26,6 +26,9 @@ struct pass {
     const real *values;
     real *statistics; /* training: `values`, to update Dice's moving averages; serving: NULL */
     real *grads;      /* backward only */
+    kernels_product product; /* training: tried before k->gemm; serving, or where none: NULL */
 };
+
+void pass_gemm(const struct pass *pass, const struct gemm *g);
 
 #endif

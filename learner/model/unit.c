@@ -127,19 +127,19 @@ static bool forward_query(const struct unit *u, struct unit_scratch *s, const st
     if (query == NULL) {
         return false;
     }
-    pass->k->gemm(&(struct gemm){
-        .c = query,
-        .ldc = u->k_stride,
-        .a = in->q,
-        .a_row = u->e_stride,
-        .a_col = 1,
-        .b = fold_of(u, &s->fold, FOLD_C),
-        .ldb = u->k_stride,
-        .m = in->n,
-        .n = u->k_stride,
-        .k = u->e,
-        .bias = fold_of(u, &s->fold, 3),
-    });
+    pass_gemm(pass, &(struct gemm){
+                        .c = query,
+                        .ldc = u->k_stride,
+                        .a = in->q,
+                        .a_row = u->e_stride,
+                        .a_col = 1,
+                        .b = fold_of(u, &s->fold, FOLD_C),
+                        .ldb = u->k_stride,
+                        .m = in->n,
+                        .n = u->k_stride,
+                        .k = u->e,
+                        .bias = fold_of(u, &s->fold, 3),
+                    });
     return true;
 }
 
@@ -160,19 +160,19 @@ static bool forward_block(const struct unit *u, struct unit_scratch *s, const st
         }
         pass->k->mix_rows(p, fold_of(u, &s->fold, FOLD_H), fold_of(u, &s->fold, FOLD_P),
                           in->q + i * u->e_stride, u->e, u->k_stride);
-        pass->k->gemm(&(struct gemm){
-            .c = s_0 + (in->pair[i] - in->pair[first]) * u->k_stride,
-            .ldc = u->k_stride,
-            .a = steps_of(u, in, i),
-            .a_row = u->e_stride,
-            .a_col = 1,
-            .b = p,
-            .ldb = u->k_stride,
-            .m = steps,
-            .n = u->k_stride,
-            .k = u->e,
-            .bias = (const real *)s->query.data + i * u->k_stride,
-        });
+        pass_gemm(pass, &(struct gemm){
+                            .c = s_0 + (in->pair[i] - in->pair[first]) * u->k_stride,
+                            .ldc = u->k_stride,
+                            .a = steps_of(u, in, i),
+                            .a_row = u->e_stride,
+                            .a_col = 1,
+                            .b = p,
+                            .ldb = u->k_stride,
+                            .m = steps,
+                            .n = u->k_stride,
+                            .k = u->e,
+                            .bias = (const real *)s->query.data + i * u->k_stride,
+                        });
     }
     return tower_forward(&u->tower, &s->tower, pass, a + in->pair[first], n);
 }
@@ -230,31 +230,31 @@ static void backward_example(const struct unit *u, struct unit_scratch *s, const
     real *dp = s->dp.data;
     pass->k->mix_columns(p_t, fold_t_of(u, &s->fold_t, FOLD_H), fold_t_of(u, &s->fold_t, FOLD_P), q,
                          u->k, u->e_stride);
-    pass->k->gemm(&(struct gemm){
-        .c = de + step * u->e_stride,
-        .ldc = u->e_stride,
-        .a = ds_0,
-        .a_row = u->k_stride,
-        .a_col = 1,
-        .b = p_t,
-        .ldb = u->e_stride,
-        .m = steps,
-        .n = u->e_stride,
-        .k = u->k,
-        .add = true,
-    });
-    pass->k->gemm(&(struct gemm){
-        .c = dp,
-        .ldc = u->k_stride,
-        .a = steps_of(u, in, i),
-        .a_row = 1,
-        .a_col = u->e_stride,
-        .b = ds_0,
-        .ldb = u->k_stride,
-        .m = u->e,
-        .n = u->k_stride,
-        .k = steps,
-    });
+    pass_gemm(pass, &(struct gemm){
+                        .c = de + step * u->e_stride,
+                        .ldc = u->e_stride,
+                        .a = ds_0,
+                        .a_row = u->k_stride,
+                        .a_col = 1,
+                        .b = p_t,
+                        .ldb = u->e_stride,
+                        .m = steps,
+                        .n = u->e_stride,
+                        .k = u->k,
+                        .add = true,
+                    });
+    pass_gemm(pass, &(struct gemm){
+                        .c = dp,
+                        .ldc = u->k_stride,
+                        .a = steps_of(u, in, i),
+                        .a_row = 1,
+                        .a_col = u->e_stride,
+                        .b = ds_0,
+                        .ldb = u->k_stride,
+                        .m = u->e,
+                        .n = u->k_stride,
+                        .k = steps,
+                    });
     pass->k->mix_backward(fold_of(u, &s->dfold, FOLD_H), fold_of(u, &s->dfold, FOLD_P),
                           dq + i * u->e_stride, dp, fold_of(u, &s->fold, FOLD_P), q, u->e,
                           u->k_stride);
@@ -266,31 +266,31 @@ static void backward_query(const struct unit *u, struct unit_scratch *s, const s
                            const struct unit_input *in, real *dq)
 {
     const real *dquery = s->query.data;
-    pass->k->gemm(&(struct gemm){
-        .c = fold_of(u, &s->dfold, FOLD_C),
-        .ldc = u->k_stride,
-        .a = in->q,
-        .a_row = 1,
-        .a_col = u->e_stride,
-        .b = dquery,
-        .ldb = u->k_stride,
-        .m = u->e,
-        .n = u->k_stride,
-        .k = in->n,
-    });
-    pass->k->gemm(&(struct gemm){
-        .c = dq,
-        .ldc = u->e_stride,
-        .a = dquery,
-        .a_row = u->k_stride,
-        .a_col = 1,
-        .b = fold_t_of(u, &s->fold_t, FOLD_C),
-        .ldb = u->e_stride,
-        .m = in->n,
-        .n = u->e_stride,
-        .k = u->k,
-        .add = true,
-    });
+    pass_gemm(pass, &(struct gemm){
+                        .c = fold_of(u, &s->dfold, FOLD_C),
+                        .ldc = u->k_stride,
+                        .a = in->q,
+                        .a_row = 1,
+                        .a_col = u->e_stride,
+                        .b = dquery,
+                        .ldb = u->k_stride,
+                        .m = u->e,
+                        .n = u->k_stride,
+                        .k = in->n,
+                    });
+    pass_gemm(pass, &(struct gemm){
+                        .c = dq,
+                        .ldc = u->e_stride,
+                        .a = dquery,
+                        .a_row = u->k_stride,
+                        .a_col = 1,
+                        .b = fold_t_of(u, &s->fold_t, FOLD_C),
+                        .ldb = u->e_stride,
+                        .m = in->n,
+                        .n = u->e_stride,
+                        .k = u->k,
+                        .add = true,
+                    });
     double *sums = s->sums.data;
     memset(sums, 0, u->k_stride * sizeof *sums);
     pass->k->column_sums(sums, dquery, in->n, u->k_stride);

@@ -4,12 +4,13 @@
  *
  * train: forward and backward at batch 256, history 50 (or 13), item 18 + category 18, official
  * unit 80-40, MLP 200-80, Dice; the embedding rows are gathered already.  score: 400 candidates of
- * one user against 50 steps.  gemm: the products of that model against OpenBLAS. */
-#include "learner/model/kernels.h"
+ * one user against 50 steps.  gemm: products of such models, and wider, by the own kernels and by
+ * OpenBLAS; "handed_over" says whether training gives it to OpenBLAS.  OPENBLAS_CORETYPE chooses
+ * OpenBLAS's kernels; a slow choice makes training do without it. */
+#include "learner/blas.h"
 #include "learner/model/model.h"
 #include "tests/support/toy_batch.h"
 
-#include <cblas.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,7 @@ struct shape {
     enum model_unit_input input;
     uint32_t n_hidden, hidden[2];
     enum model_activation activation;
+    uint32_t mlp[2]; /* 0: 200-80 */
 };
 
 static struct model_options options_of(const struct shape *s)
@@ -61,6 +63,9 @@ static struct model_options options_of(const struct shape *s)
     o.unit.n_hidden = s->n_hidden;
     memcpy(o.unit.hidden, s->hidden, sizeof s->hidden);
     o.unit.activation = o.mlp.activation = s->activation;
+    if (s->mlp[0] > 0) {
+        memcpy(o.mlp.hidden, s->mlp, sizeof s->mlp);
+    }
     return o;
 }
 
@@ -82,6 +87,7 @@ static void bench_train(const struct shape *shape)
                    &r);
     struct model_options o = options_of(shape);
     must(model_open(&m, &schema, &o, &err), &err);
+    model_set_product(m, blas_product());
     must(model_scratch_open(&s, m, &err), &err);
     real *logit = calloc(shape->batch, sizeof *logit),
          *dlogit = calloc(shape->batch, sizeof *dlogit);
@@ -106,12 +112,13 @@ static void bench_train(const struct shape *shape)
         n++;
     }
     double examples = (double)n * shape->batch;
+    char kernels[BLAS_KERNELS_MAX];
+    blas_kernels(kernels, sizeof kernels);
     printf("{\"bench\": \"model_train\", \"shape\": \"%s\", \"kernels\": \"%s\", \"batch\": %u, "
            "\"history\": %u, \"examples_per_s\": %.0f, \"examples_per_s_best\": %.0f, "
            "\"forward_us_per_example\": %.2f, \"backward_us_per_example\": %.2f}\n",
-           shape->name, model_kernels(), shape->batch, shape->steps,
-           examples / (forward + backward), shape->batch / best, forward / examples * 1e6,
-           backward / examples * 1e6);
+           shape->name, kernels, shape->batch, shape->steps, examples / (forward + backward),
+           shape->batch / best, forward / examples * 1e6, backward / examples * 1e6);
     free(logit);
     free(dlogit);
     model_scratch_close(s);
@@ -169,73 +176,113 @@ struct product {
     bool transposed; /* a is (k, m) */
 };
 
-static double product_us(const struct kernels *k, const struct product *p, real *c, const real *a,
-                         const real *b)
+static void own_product(const struct gemm *g)
 {
-    double best = 1e9;
-    size_t reps = (size_t)(1e7 / (double)(p->m * p->n * p->k)) + 1;
-    for (int round = 0; round < 9; round++) {
-        double t0 = now_s();
-        for (size_t i = 0; i < reps; i++) {
-            if (k != NULL) {
-                k->gemm(&(struct gemm){c, p->n, a, p->transposed ? 1 : p->k,
-                                       p->transposed ? p->m : 1, b, p->n, p->m, p->n, p->k, NULL,
-                                       false});
-            } else {
-                cblas_sgemm(CblasRowMajor, p->transposed ? CblasTrans : CblasNoTrans, CblasNoTrans,
-                            (int)p->m, (int)p->n, (int)p->k, 1, a,
-                            (int)(p->transposed ? p->m : p->k), b, (int)p->n, 0, c, (int)p->n);
-            }
-        }
-        double us = (now_s() - t0) / (double)reps * 1e6;
-        best = us < best ? us : best;
+    kernels_available(0)->gemm(g);
+}
+
+/* Processor time of this thread: other programs on the machine do not count. */
+static double thread_s(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double product_us(void (*product)(const struct gemm *), const struct gemm *g, size_t reps)
+{
+    double t0 = thread_s();
+    for (size_t i = 0; i < reps; i++) {
+        product(g);
     }
-    return best;
+    return (thread_s() - t0) / (double)reps * 1e6;
+}
+
+static real *random_matrix(size_t rows, size_t cols, struct random *r)
+{
+    real *x = aligned_alloc(64, (rows * cols * sizeof *x + 63) / 64 * 64);
+    if (x == NULL) {
+        exit(1);
+    }
+    for (size_t i = 0; i < rows * cols; i++) {
+        x[i] = (real)random_normal(r); /* pages of zeros would all be one page */
+    }
+    return x;
+}
+
+/* In turns, medians: what slows the machine down slows both. */
+static void bench_product(const struct product *p, struct random *r)
+{
+    enum { ROUNDS = 31 };
+    double own[ROUNDS], blas[ROUNDS], flops = 2.0 * (double)(p->m * p->n * p->k);
+    real *a = random_matrix(p->m, p->k, r), *b = random_matrix(p->k, p->n, r);
+    real *c = random_matrix(p->m, p->n, r);
+    struct gemm g = {.c = c,
+                     .ldc = p->n,
+                     .a = a,
+                     .a_row = p->transposed ? 1 : p->k,
+                     .a_col = p->transposed ? p->m : 1,
+                     .b = b,
+                     .ldb = p->n,
+                     .m = p->m,
+                     .n = p->n,
+                     .k = p->k};
+    size_t reps = (size_t)(1e8 / flops) + 1;
+    for (size_t i = 0; i < ROUNDS; i++) {
+        own[i] = product_us(own_product, &g, reps);
+        blas[i] = product_us(blas_gemm, &g, reps);
+    }
+    qsort(own, ROUNDS, sizeof own[0], by_value);
+    qsort(blas, ROUNDS, sizeof blas[0], by_value);
+    double own_us = own[ROUNDS / 2], blas_us = blas[ROUNDS / 2];
+    printf("{\"bench\": \"gemm\", \"m\": %zu, \"n\": %zu, \"k\": %zu, \"transposed\": %s, "
+           "\"kernels\": \"%s\", \"own_us\": %.2f, \"own_gflops\": %.1f, \"openblas_us\": %.2f, "
+           "\"openblas_gflops\": %.1f, \"openblas_core\": \"%s\", \"own_to_openblas\": %.3f, "
+           "\"handed_over\": %s}\n",
+           p->m, p->n, p->k, p->transposed ? "true" : "false", model_kernels(), own_us,
+           flops / own_us * 1e-3, blas_us, flops / blas_us * 1e-3, blas_core(), own_us / blas_us,
+           blas_wins(&g) ? "true" : "false");
+    free(a);
+    free(b);
+    free(c);
 }
 
 static void bench_gemm(void)
 {
+    /* Of the models above, of a batch of 5000, and of wide MLPs. */
     static const struct product products[] = {
-        {50, 80, 36, false},     {50, 48, 80, false},    {36, 80, 50, true},
-        {13, 80, 36, false},     {12800, 48, 80, false}, {80, 48, 12800, true},
-        {256, 208, 144, false},  {256, 80, 200, false},  {144, 208, 256, true},
-        {5000, 208, 192, false},
+        {50, 80, 36, false},     {50, 48, 80, false},       {36, 80, 50, true},
+        {13, 80, 36, false},     {256, 208, 144, false},    {256, 80, 200, false},
+        {144, 208, 256, true},   {12800, 48, 80, false},    {12800, 80, 40, false},
+        {80, 48, 12800, true},   {5000, 208, 90, false},    {5000, 96, 200, false},
+        {90, 208, 5000, true},   {200, 80, 5000, true},     {250000, 48, 80, false},
+        {250000, 80, 40, false}, {80, 48, 250000, true},    {256, 512, 512, false},
+        {512, 512, 256, true},   {1024, 512, 512, false},   {512, 512, 1024, true},
+        {5000, 512, 512, false}, {512, 512, 5000, true},    {256, 1024, 1024, false},
+        {1024, 1024, 256, true}, {5000, 1024, 1024, false}, {1024, 1024, 5000, true},
     };
+    struct random r = {3};
     for (size_t i = 0; i < sizeof products / sizeof products[0]; i++) {
-        const struct product *p = &products[i];
-        real *a = calloc(p->m * p->k, sizeof *a), *b = calloc(p->k * p->n, sizeof *b);
-        real *c = calloc(p->m * p->n, sizeof *c);
-        if (a == NULL || b == NULL || c == NULL) {
-            exit(1);
-        }
-        double flops = 2e-3 * (double)(p->m * p->n * p->k);
-        double own = product_us(kernels_available(0), p, c, a, b);
-        double blas = product_us(NULL, p, c, a, b);
-        printf("{\"bench\": \"gemm\", \"m\": %zu, \"n\": %zu, \"k\": %zu, \"transposed\": %s, "
-               "\"own_us\": %.2f, \"own_gflops\": %.0f, \"openblas_us\": %.2f, "
-               "\"openblas_gflops\": %.0f, \"openblas_core\": \"%s\"}\n",
-               p->m, p->n, p->k, p->transposed ? "true" : "false", own, flops / own, blas,
-               flops / blas, openblas_get_corename());
-        free(a);
-        free(b);
-        free(c);
+        bench_product(&products[i], &r);
     }
 }
 
 int main(int argc, char **argv)
 {
     static const struct shape shapes[] = {
-        {"official 80-40, history 50", 256, 50, 18, UNIT_OFFICIAL, 2, {80, 40}, ACT_DICE},
-        {"official 80-40, history 13", 512, 13, 18, UNIT_OFFICIAL, 2, {80, 40}, ACT_DICE},
-        {"official 80-40, history 30", 512, 30, 18, UNIT_OFFICIAL, 2, {80, 40}, ACT_DICE},
-        {"paper 36, history 50", 256, 50, 18, UNIT_PAPER, 1, {36}, ACT_DICE},
-        {"paper 36, history 50, batch 32", 32, 50, 18, UNIT_PAPER, 1, {36}, ACT_DICE},
-        {"paper 36, history 50, batch 5000", 5000, 50, 18, UNIT_PAPER, 1, {36}, ACT_DICE},
+        {"official 80-40, history 50", 256, 50, 18, UNIT_OFFICIAL, 2, {80, 40}, ACT_DICE, {0}},
+        {"official 80-40, history 13", 512, 13, 18, UNIT_OFFICIAL, 2, {80, 40}, ACT_DICE, {0}},
+        {"official 80-40, history 30", 512, 30, 18, UNIT_OFFICIAL, 2, {80, 40}, ACT_DICE, {0}},
+        {"paper 36, history 50", 256, 50, 18, UNIT_PAPER, 1, {36}, ACT_DICE, {0}},
+        {"paper 36, history 50, batch 32", 32, 50, 18, UNIT_PAPER, 1, {36}, ACT_DICE, {0}},
+        {"paper 36, history 50, batch 5000", 5000, 50, 18, UNIT_PAPER, 1, {36}, ACT_DICE, {0}},
+        {"wide MLP 1024-512, batch 256", 256, 10, 64, UNIT_PAPER, 1, {36}, ACT_DICE, {1024, 512}},
+        {"wide MLP 1024-512, batch 5000", 5000, 10, 64, UNIT_PAPER, 1, {36}, ACT_DICE, {1024, 512}},
     };
     static const struct shape scores[] = {
-        {"official 80-40", 400, 50, 18, UNIT_OFFICIAL, 2, {80, 40}, ACT_DICE},
-        {"paper 36", 400, 50, 18, UNIT_PAPER, 1, {36}, ACT_DICE},
-        {"paper 36, one candidate", 1, 50, 18, UNIT_PAPER, 1, {36}, ACT_DICE},
+        {"official 80-40", 400, 50, 18, UNIT_OFFICIAL, 2, {80, 40}, ACT_DICE, {0}},
+        {"paper 36", 400, 50, 18, UNIT_PAPER, 1, {36}, ACT_DICE, {0}},
+        {"paper 36, one candidate", 1, 50, 18, UNIT_PAPER, 1, {36}, ACT_DICE, {0}},
     };
     if (argc > 1) {
         seconds_min = strtod(argv[1], NULL);
