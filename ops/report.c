@@ -59,9 +59,9 @@ int report_write(FILE *out, const struct daemon_status *st, double seconds, stru
     put_real(o, "calibration", m->calibration);
     put_real(o, "click_coverage", known > 0 ? (double)c->clicks_matched / (double)known : 1.0);
     put_real(o, "seconds", seconds);
-    put_real(o, "events_per_second", seconds > 0 ? (double)c->events / seconds : 0);
+    put_real(o, "events_per_second", seconds > 0 ? (double)st->events_now / seconds : 0);
     put_real(o, "examples_per_second",
-             m->seconds_training > 0 ? (double)m->examples / m->seconds_training : 0);
+             m->seconds_training > 0 ? (double)st->examples_now / m->seconds_training : 0);
     put_real(o, "popularity_auc", m->popularity_auc);
     put_real(o, "popularity_logloss", m->popularity_logloss);
     put_u64(o, "batches", m->batches);
