@@ -22,6 +22,9 @@ if(NOT UNDINE_TSAN)
 endif()
 undine_script_test(kafka_dev integration/kafka_dev.sh LABELS broker once slow)
 undine_script_test(bad_input integration/bad_input.sh LABELS fast integration)
+if(UNDINE_FAULTS)
+  undine_script_test(fault_points integration/fault_points.sh LABELS slow integration)
+endif()
 
 # With the build that users run (ops/test --lane release): minutes otherwise.
 undine_script_test(exactly_once_generated integration/exactly_once.sh ARGS generated LABELS release broker)
