@@ -206,7 +206,8 @@ static const struct config_key keys[] = {
      AT(ingest.loop.backlog_max),
      RANGE(1000, INT_MAX_SAFE),
      .fallback = "1000000",
-     .doc = "Examples by which the learner may be behind before ingest waits for it."},
+     .doc = "Examples by which the learner may be behind before ingest waits for it; at least "
+            "`learner.batch`."},
     {.path = "ingest.malformed_samples",
      .type = CONFIG_INT,
      AT(ingest.loop.malformed_samples),
@@ -230,7 +231,8 @@ static const struct config_key keys[] = {
      RANGE(-1, 365 * MS_DAY),
      .fallback = "10m",
      .doc =
-         "Events further ahead of their Kafka record's timestamp, or of the wall clock, are malformed "
+         "Events further ahead of their Kafka record's timestamp, or of the wall clock, are "
+         "malformed "
          "(`future`), so that one bad clock cannot expire everything. `off`: any time is taken."},
     {.path = "order.idle_timeout",
      .type = CONFIG_DURATION,
@@ -488,8 +490,9 @@ static const struct config_key keys[] = {
      AT(trainer.optimizer.accumulator),
      REALS(0, 100),
      .fallback = "1e-06",
-     .doc = "Adagrad: initial sum of squares. Gradients are means over the batch, so they are small: "
-            "0.1, usual elsewhere, would all but stop learning."},
+     .doc =
+         "Adagrad: initial sum of squares. Gradients are means over the batch, so they are small: "
+         "0.1, usual elsewhere, would all but stop learning."},
     {.path = "learner.optimizer.beta1",
      .type = CONFIG_REAL,
      AT(trainer.optimizer.beta1),

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
@@ -371,6 +372,13 @@ static int finish(struct loader *l)
         return config_fail(l->err, &where,
                            "`shard.index` is %u, expected less than `shard.count`, which is %u",
                            c->ingest.shard, c->ingest.n_shards);
+    }
+    if (c->ingest.loop.backlog_max < c->trainer.batch_max) {
+        return config_fail(l->err, &where,
+                           "`ingest.backlog_max` is %" PRIu64
+                           ", expected at least `learner.batch`, which is %" PRIu32
+                           ": ingest would wait for the learner, and the learner for a whole batch",
+                           c->ingest.loop.backlog_max, c->trainer.batch_max);
     }
     int rc = config_entries_resolve(c, &l->declared, l->err);
     if (rc != UNDINE_OK) {

@@ -189,6 +189,9 @@ static void test_bad_values(void **state)
     bad("join: 5m\n", ":12: `join` must be a mapping");
     bad("shard: {index: 2, count: 2}\n",
         ": `shard.index` is 2, expected less than `shard.count`, which is 2");
+    bad("ingest: {backlog_max: 1000}\nlearner: {batch: 1001}\n",
+        ": `ingest.backlog_max` is 1000, expected at least `learner.batch`, which is 1001: ingest "
+        "would wait for the learner, and the learner for a whole batch");
 }
 
 static void test_bad_documents(void **state)
