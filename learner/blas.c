@@ -92,11 +92,8 @@ static bool product(const struct gemm *g)
 
 kernels_product blas_product(void)
 {
-    if (blas_core_wanted() != NULL) {
-        return NULL;
-    }
-    openblas_set_num_threads(1); /* other builds of OpenBLAS than the serial one can be loaded */
-    return product;
+    openblas_set_num_threads(1); /* another build of OpenBLAS than the serial one may be loaded */
+    return blas_core_wanted() == NULL ? product : NULL;
 }
 
 void blas_kernels(char *out, size_t size)
