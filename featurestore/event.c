@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+const char *const event_kind_names[EVENT_KINDS] = {"impression", "click", "behavior", "forget"};
+
 enum { HEADER_WORDS = sizeof(struct event) / sizeof(uint64_t) };
 
 /* Words that n bytes take once they are padded. */

@@ -20,8 +20,6 @@ static const struct json_name MEMBER_NAMES[MEMBERS] = {{"kind", 4, MEMBER_KIND, 
                                                        {"user", 4, MEMBER_USER, -1},
                                                        {"impression", 10, MEMBER_IMPRESSION, -1}};
 static const struct json_list MEMBER_LIST = {MEMBER_NAMES, MEMBERS};
-static const char *const KIND_NAMES[EVENT_KINDS] = {"impression", "click", "behavior", "forget"};
-
 struct produce {
     const char *brokers, *topic_list;
     struct args_list inputs, pass_list;
@@ -45,7 +43,8 @@ static int read_topics(struct produce *p, struct undine_err *err)
         size_t name_len = equals != NULL ? (size_t)(equals - at) : len;
         int kind = -1;
         for (int k = 0; k < EVENT_KINDS; k++) {
-            if (strlen(KIND_NAMES[k]) == name_len && memcmp(KIND_NAMES[k], at, name_len) == 0) {
+            if (strlen(event_kind_names[k]) == name_len &&
+                memcmp(event_kind_names[k], at, name_len) == 0) {
                 kind = k;
             }
         }
@@ -112,8 +111,8 @@ static int read_line(struct produce *p, const struct source_message *m,
     }
     const struct json_node *kind = members[MEMBER_KIND];
     for (int k = 0; k < EVENT_KINDS && kind != NULL; k++) {
-        if (strlen(KIND_NAMES[k]) == kind->len &&
-            memcmp(KIND_NAMES[k], kind->text, kind->len) == 0) {
+        if (strlen(event_kind_names[k]) == kind->len &&
+            memcmp(event_kind_names[k], kind->text, kind->len) == 0) {
             return k;
         }
     }
@@ -144,7 +143,7 @@ static int send_line(struct produce *p, const struct source_message *m, const ch
     if (p->topics[kind][0] == '\0') {
         return undine_err_set(err, UNDINE_EINVAL,
                               "%s, line %lld: --topics names no topic for kind `%s`", file,
-                              (long long)m->offset + 1, KIND_NAMES[kind]);
+                              (long long)m->offset + 1, event_kind_names[kind]);
     }
     r.topic = p->topics[kind];
     return kafka_producer_send(p->producer, &r, err);
@@ -245,7 +244,7 @@ int cmd_produce(int argc, char **argv)
     (void)printf("{\"lines\":%llu,\"unreadable\":%llu", (unsigned long long)p.lines,
                  (unsigned long long)p.unreadable);
     for (int k = 0; k < EVENT_KINDS; k++) {
-        (void)printf(",\"%s\":%llu", KIND_NAMES[k], (unsigned long long)p.sent[k]);
+        (void)printf(",\"%s\":%llu", event_kind_names[k], (unsigned long long)p.sent[k]);
     }
     (void)printf(",\"seconds\":%.3f,\"lines_per_second\":%.0f}\n", seconds,
                  (double)p.lines / seconds);

@@ -25,8 +25,6 @@ struct event_writer {
     struct event_counts counts;
 };
 
-static const char *const kind_names[EVENT_KINDS] = {"impression", "click", "behavior", "forget"};
-
 /* ---- JSON ---- */
 
 static void put(struct event_writer *w, const char *text)
@@ -74,7 +72,7 @@ void event_begin(struct event_writer *w, enum event_kind kind, int64_t time_ms, 
     put(w, "{");
     w->first = true;
     put_name(w, "kind");
-    put_string(w, kind_names[kind], strlen(kind_names[kind]));
+    put_string(w, event_kind_names[kind], strlen(event_kind_names[kind]));
     put_name(w, "time");
     (void)snprintf(time, sizeof time, "%" PRId64, time_ms);
     put(w, time);

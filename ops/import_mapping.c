@@ -242,7 +242,6 @@ static int read_group(struct loader *l, yaml_node_t *node, const char *key, void
     return UNDINE_OK;
 }
 
-static const char *const kind_names[EVENT_KINDS] = {"impression", "click", "behavior", "forget"};
 static const char kind_expected[] = "one of `impression`, `click`, `behavior`, `forget`";
 
 /* {view: impression, buy: behavior}: texts of the column, and the kinds that they stand for. */
@@ -257,7 +256,7 @@ static int read_kind_values(struct loader *l, yaml_node_t *node, const char *key
          p < node->data.mapping.pairs.top; p++) {
         yaml_node_t *text = yaml_document_get_node(&l->doc, p->key);
         yaml_node_t *kind = yaml_document_get_node(&l->doc, p->value);
-        int k = scalar(kind) != NULL ? find_index(kind_names, EVENT_KINDS, scalar(kind)) : -1;
+        int k = scalar(kind) != NULL ? find_index(event_kind_names, EVENT_KINDS, scalar(kind)) : -1;
         if (k < 0) {
             return fail(l, kind, key, kind_expected);
         }
@@ -288,7 +287,7 @@ static int read_kind(struct loader *l, yaml_node_t *node, const char *key, void 
         (void)read_text(l, node, key, v->text);
     }
     v->set = v->constant = true;
-    int k = find_index(kind_names, EVENT_KINDS, v->text);
+    int k = find_index(event_kind_names, EVENT_KINDS, v->text);
     if (k < 0) {
         return fail(l, node, key, kind_expected);
     }

@@ -214,10 +214,9 @@ static void put_labelled(struct writer *w, const char *name, const char *label, 
 static void render_by_kind(struct writer *w, const char *name, const char *help,
                            const uint64_t counts[EVENT_KINDS])
 {
-    static const char *const kinds[EVENT_KINDS] = {"impression", "click", "behavior", "forget"};
     put_header(w, name, "counter", help);
     for (int k = 0; k < EVENT_KINDS; k++) {
-        put_labelled(w, name, "kind", kinds[k], counts[k]);
+        put_labelled(w, name, "kind", event_kind_names[k], counts[k]);
     }
 }
 

@@ -45,7 +45,6 @@ json_t *store_json_bytes(const void *data, size_t len)
 
 json_t *store_json_counters(const struct ingest_counters *c)
 {
-    static const char *const kinds[EVENT_KINDS] = {"impression", "click", "behavior", "forget"};
     json_t *o = json_object(), *late = json_object(), *duplicate = json_object();
     json_t *malformed = json_object();
     put_u64(o, "events", c->events);
@@ -68,8 +67,8 @@ json_t *store_json_counters(const struct ingest_counters *c)
     put_u64(o, "forgets", c->forgets);
     put_u64(o, "losses", c->losses);
     for (int k = 0; k < EVENT_KINDS; k++) {
-        put_u64(late, kinds[k], c->late_by_kind[k]);
-        put_u64(duplicate, kinds[k], c->duplicate_by_kind[k]);
+        put_u64(late, event_kind_names[k], c->late_by_kind[k]);
+        put_u64(duplicate, event_kind_names[k], c->duplicate_by_kind[k]);
     }
     for (int r = DECODE_OK + 1; r < DECODE_REASON_COUNT; r++) {
         put_u64(malformed, decode_reason_name((enum decode_reason)r), c->malformed_by_reason[r]);
@@ -172,6 +171,10 @@ static json_t *collect(struct store *s, const char *prefix, store_meta_fn fn,
                        struct undine_err *err)
 {
     json_t *array = json_array();
+    if (array == NULL) {
+        (void)undine_err_set(err, UNDINE_ENOMEM, "no memory for the records of `%s`", prefix);
+        return NULL;
+    }
     if (store_scan_meta(s, prefix, fn, array, err) < 0) {
         json_decref(array);
         return NULL;
