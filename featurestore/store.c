@@ -165,6 +165,12 @@ static int open_database(struct store *s, const char *dir, struct undine_err *er
         return UNDINE_OK;
     }
     s->db = NULL;
+    if (!s->read_only && strstr(text, "lock") != NULL && strstr(text, "/LOCK") != NULL) {
+        rocksdb_free(text);
+        return undine_err_set(err, UNDINE_EIO,
+                              "store: `%s` is open already: another program works on this state",
+                              dir);
+    }
     int rc = store_error(text, "cannot be opened", err);
     (void)undine_err_prefix(err, "`%s`", dir);
     return rc;

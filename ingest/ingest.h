@@ -76,8 +76,13 @@ struct ingest_counters {
 /* true where all of these hold. */
 bool ingest_counters_close(const struct ingest_counters *c);
 
+/* Does the store belong to this configuration?  1 = yes, 0 = it is new, UNDINE_ESTATE names the key
+ * that changed.  ingest_open asks too; to be asked before a source is opened, which may wait. */
+int ingest_check_config(struct store *store, const struct ingest_options *opt,
+                        struct undine_err *err);
+
 struct ingest;
-/* Check the configuration digest (UNDINE_ESTATE names the key that changed), restore the waiting
+/* Check the configuration, restore the waiting
  * and pending events.  A partition whose source does not go on where the store says is an accepted
  * loss, and recorded.  Borrows all of its arguments. */
 int ingest_open(struct ingest **out, const struct schema *schema, const struct ingest_options *opt,

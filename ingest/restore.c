@@ -97,23 +97,20 @@ static int get_meta(struct ingest *in, const char *name, struct undine_err *err)
     return store_get(in->store, STORE_META, name, strlen(name), &in->value, err);
 }
 
-static int check_config(struct ingest *in, struct undine_err *err)
+int ingest_check_config(struct store *store, const struct ingest_options *opt,
+                        struct undine_err *err)
 {
-    int rc = get_meta(in, META_CONFIG, err);
-    if (rc <= 0) {
-        return rc;
-    }
     struct meta_config stored;
-    rc = meta_config_decode(&stored, in->value.data, in->value.len, err);
-    if (rc < 0) {
-        return rc;
+    struct writer value;
+    writer_init(&value);
+    int rc = store_get(store, STORE_META, META_CONFIG, strlen(META_CONFIG), &value, err);
+    int bad = rc > 0 ? meta_config_decode(&stored, value.data, value.len, err) : UNDINE_OK;
+    if (rc > 0 && bad == UNDINE_OK && stored.digest != opt->config_digest) {
+        const char *text = opt->config_digest_text;
+        bad = explain_config(&stored, text == NULL ? "" : text, err);
     }
-    in->config_stored = true;
-    if (stored.digest == in->opt->config_digest) {
-        return UNDINE_OK;
-    }
-    const char *text = in->opt->config_digest_text;
-    return explain_config(&stored, text == NULL ? "" : text, err);
+    writer_release(&value);
+    return bad < 0 ? bad : rc;
 }
 
 /* ---- positions ---- */
@@ -248,8 +245,9 @@ static int restore_events(struct ingest *in, struct undine_err *err)
 
 int ingest_restore(struct ingest *in, struct undine_err *err)
 {
-    int rc = check_config(in, err);
-    if (rc == UNDINE_OK) {
+    int rc = ingest_check_config(in->store, in->opt, err);
+    if (rc >= 0) {
+        in->config_stored = rc > 0;
         rc = get_meta(in, META_INGEST, err);
     }
     if (rc > 0) {

@@ -121,6 +121,10 @@ static int open_ingest(struct daemon *d, struct undine_err *err)
     struct store_options store = c->store;
     store.dir = d->store_dir;
     int rc = store_open(&d->store, &store, err);
+    if (rc == UNDINE_OK) { /* before anything waits for a broker */
+        int known = ingest_check_config(d->store, &c->ingest, err);
+        rc = known < 0 ? known : UNDINE_OK;
+    }
     if (rc == UNDINE_OK) {
         rc = users_open(&d->users, d->store, &c->schema, &c->users, err);
     }
@@ -176,6 +180,11 @@ static int open_learner(struct daemon *d, struct undine_err *err)
     return rc;
 }
 
+static void version_failed(void *payload, const struct undine_err *why)
+{
+    daemon_say(payload, 3, "version", "version not written, tried again when the next is due: %s", why->msg);
+}
+
 int daemon_open(struct daemon **out, const struct daemon_options *opt, struct undine_err *err)
 {
     struct daemon *d = calloc(1, sizeof *d);
@@ -201,6 +210,8 @@ int daemon_open(struct daemon **out, const struct daemon_options *opt, struct un
             .keep = d->config->snapshot.keep,
             .shard = d->config->ingest.shard,
             .config_digest = d->config->ingest.config_digest,
+            .failed = version_failed,
+            .failed_payload = d,
         };
         rc = publisher_open(&d->publisher, &publisher, err);
     }

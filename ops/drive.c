@@ -33,6 +33,7 @@ static void catch_signals(void)
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGINT, &action, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* beyond `ulimit -f` writing fails, as on a full disk */
 }
 
 static void show(struct progress *p, const struct daemon_status *st, int64_t *events_shown,
@@ -95,6 +96,10 @@ static int run_daemon(const struct drive_options *opt, const struct config *conf
         log_warn("daemon", log_msg("no broker answers; trying again"), log_str("reason", err->msg));
         rc = daemon_open(&d, &options, err);
     }
+    if (rc == UNDINE_EAGAIN) {
+        log_info("daemon", log_msg("stopped while no broker answered; the state is as it was"));
+        return UNDINE_OK;
+    }
     if (rc == UNDINE_OK && opt->http && config->http.listen[0] != '\0') {
         rc = web_open(&web, config->http.listen, d, err);
     }
@@ -127,7 +132,8 @@ int drive(const struct drive_options *opt)
     if (rc == UNDINE_OK && state_dir == NULL) {
         state_dir = mkdtemp(temporary);
         if (state_dir == NULL) {
-            rc = undine_err_sys(&err, UNDINE_EIO, errno, "temporary state directory `%s`", temporary);
+            rc = undine_err_sys(&err, UNDINE_EIO, errno, "temporary state directory `%s`",
+                                temporary);
         }
     }
     if (rc == UNDINE_OK) {

@@ -17,8 +17,8 @@ struct publisher {
     int last_rc;
 };
 
-/* Sync, write, retain, trim: in this order, so that a crash anywhere leaves a version that the example
- * log still continues. */
+/* Sync, write, retain, trim: in this order, so that a crash anywhere leaves a version that the
+ * example log still continues. */
 static int publish(struct publisher *p, struct snapshot *s, bool move_current,
                    struct version_info *info, struct undine_err *err)
 {
@@ -27,8 +27,14 @@ static int publish(struct publisher *p, struct snapshot *s, bool move_current,
         return rc;
     }
     json_t *positions = store_json_positions(p->opt.store, err);
-    char *positions_text = positions != NULL ? json_dumps(positions, JSON_COMPACT) : NULL;
+    if (positions == NULL) {
+        return err->code;
+    }
+    char *positions_text = json_dumps(positions, JSON_COMPACT);
     json_decref(positions);
+    if (positions_text == NULL) {
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory for a version's positions");
+    }
     struct version_extra extra = {
         .config_digest = p->opt.config_digest,
         .positions_json = positions_text,
@@ -67,13 +73,17 @@ static void *publisher_main(void *payload)
         struct undine_err err = {0};
         int rc = publish(p, s, move_current, &info, &err);
         snapshot_free(s);
+        if (rc != UNDINE_OK && p->opt.failed != NULL) {
+            p->opt.failed(p->opt.failed_payload, &err);
+        }
         (void)pthread_mutex_lock(&p->mutex);
         p->slot = NULL;
         p->last_rc = rc;
-        if (rc == UNDINE_OK) {
+        if (info.number != 0) { /* written, even where an older one could not be removed */
             p->status.newest = info;
             p->status.published++;
-        } else {
+        }
+        if (rc != UNDINE_OK) {
             p->status.failed++;
             p->status.last_error = err;
         }

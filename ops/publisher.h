@@ -1,9 +1,9 @@
 /* publisher.h: the thread that turns snapshots into versions on disk.
  *
- * It owns a snapshot from publisher_give on.  Before a version gets its name the store is synced, so
- * that nothing is announced which a power loss could take back; after it, old versions go and the
- * example log may be trimmed below the oldest one that is kept.  A version that cannot be written is
- * counted and training goes on. */
+ * It owns a snapshot from publisher_give on.  Before a version gets its name the store is synced,
+ * so that nothing is announced which a power loss could take back; after it, old versions go and
+ * the example log may be trimmed below the oldest one that is kept.  A version that cannot be
+ * written is counted and told, and training goes on; the next one is tried when it is due. */
 #ifndef UNDINE_OPS_PUBLISHER_H
 #define UNDINE_OPS_PUBLISHER_H
 
@@ -16,6 +16,9 @@ struct publisher_options {
     struct example_log *log;
     uint32_t keep, shard;
     uint64_t config_digest;
+    /* Told of every version that could not be written; on the publisher's thread. */
+    void (*failed)(void *payload, const struct undine_err *why); /* NULL = nobody */
+    void *failed_payload;
 };
 
 struct publisher_status {
