@@ -116,6 +116,9 @@ static void test_when_it_wins(void **state)
     endless.m = (size_t)1 << 40;
     assert_true(blas_wins(&large));
     assert_true(blas_wins(&weights));
+    struct gemm plain = shape(256, 1024, 1024, false), plain_t = shape(1024, 1024, 256, true);
+    assert_false(blas_wins(&plain));
+    assert_true(blas_wins(&plain_t));
     assert_false(blas_wins(&narrow));
     assert_false(blas_wins(&small));
     assert_false(blas_wins(&strided)); /* cblas cannot say it */
