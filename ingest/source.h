@@ -43,7 +43,7 @@ struct source_message {
 
 struct source_stats { /* plain counters, written by the ingest thread */
     uint64_t messages, bytes, duplicates_skipped, gaps_explained, reconnects, errors;
-    bool away; /* no broker answers at the moment; set and cleared by the implementation */
+    bool away; /* a broker was lost, and the cluster was not seen whole since */
 };
 
 struct source;

@@ -69,7 +69,6 @@ struct source_kafka {
     unsigned ticks;        /* the watch's own */
     atomic_uint looks;     /* metadata that the watch has seen */
     atomic_bool worried;   /* it should look each time */
-    bool away;             /* a connection was lost, and not enough was seen since */
     unsigned looks_wanted; /* then it is believed again */
     int64_t committed_ns;
     char reason[REASON_MAX];  /* librdkafka's last complaint */
@@ -138,7 +137,7 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
         break;
     default: /* librdkafka tries again; until metadata is seen nobody is at an end for sure, and the
                 look that is going on may have begun before */
-        k->away = true;
+        k->source.stats.away = true;
         k->looks_wanted = atomic_load(&k->looks) + 2;
         atomic_store(&k->worried, true);
         break;
@@ -326,7 +325,7 @@ static void update_ends(struct source_kafka *k, uint32_t i)
         high >= 0) {
         p->high = high;
     }
-    p->at_end = k->states[i].eof && !atomic_load(&k->states[i].leaderless) && !k->away;
+    p->at_end = k->states[i].eof && !atomic_load(&k->states[i].leaderless) && !k->source.stats.away;
 }
 
 static int kafka_poll(struct source *s, uint32_t partition, struct source_message *out,
@@ -410,11 +409,11 @@ static void check_topics(struct source_kafka *k)
     for (uint32_t i = 0; i < k->source.n_partitions; i++) {
         well = well && !atomic_load(&k->states[i].leaderless);
     }
-    if (k->away && (int)(atomic_load(&k->looks) - k->looks_wanted) >= 0) {
-        k->away = false;
+    if (k->source.stats.away && (int)(atomic_load(&k->looks) - k->looks_wanted) >= 0) {
+        k->source.stats.away = false;
         k->source.stats.reconnects++;
     }
-    atomic_store(&k->worried, k->away || !well);
+    atomic_store(&k->worried, k->source.stats.away || !well);
 }
 
 /* For tools that show a group's lag. */

@@ -46,6 +46,11 @@ wait_for "/healthz answers" status /healthz 200
 wait_for "every event was read" reached undine_events_total "$events"
 wait_for "/readyz is green" status /readyz 200
 status /nothing 404 || fail "an unknown path is not 404"
+echo "down 1" >&"${BROKER[1]}"
+wait_for "/readyz is red without a broker" status /readyz 503
+status /healthz 200 || fail "a broker that is away makes the daemon unhealthy"
+echo "up 1" >&"${BROKER[1]}"
+wait_for "/readyz is green again" status /readyz 200
 
 curl -sf "$url/metrics" > "$tmp/metrics"
 value() { awk -v name="$1" '$1 == name { print $2 }' "$tmp/metrics"; }

@@ -481,9 +481,11 @@ static void test_broker_away(void **state)
     for (int i = 0; i < PARTITIONS; i++) {
         assert_false(s->partitions[i].at_end);
     }
+    assert_true(s->stats.away);
     assert_int_equal(s->stats.reconnects, 0);
     assert_int_equal(kafka_mock_broker_up(c->mock, 1, true, &err), 0);
     read_to_end(s, seen, N); /* the end is believed again, though nothing new came */
+    assert_false(s->stats.away);
     assert_int_equal(s->stats.reconnects, 1);
     produce(c, N);
     read_more(s, seen, 2 * N, N);
