@@ -63,8 +63,9 @@ static int check_names(const struct schema *s, struct undine_err *err)
     };
     for (size_t k = 0; k < sizeof lists / sizeof lists[0]; k++) {
         if (lists[k].n > lists[k].max) {
-            return undine_err_set(err, UNDINE_ECONFIG, "%u %ss are declared, at most %u are allowed",
-                                  lists[k].n, lists[k].what, lists[k].max);
+            return undine_err_set(err, UNDINE_ECONFIG,
+                                  "%u %ss are declared, at most %u are allowed", lists[k].n,
+                                  lists[k].what, lists[k].max);
         }
         for (uint32_t i = 0; i < lists[k].n; i++) {
             const char *name = lists[k].first + i * lists[k].stride;
@@ -144,7 +145,9 @@ int schema_check(struct schema *s, struct undine_err *err)
         rc = check_sequence(s, &s->sequences[i], err);
     }
     if (rc == UNDINE_OK && !candidate) {
-        rc = undine_err_set(err, UNDINE_ECONFIG, "the schema declares no field of the candidate");
+        rc = undine_err_set(err, UNDINE_ECONFIG,
+                            "`fields` has none with `of: candidate`; expected at least one, "
+                            "`- {name: item, of: candidate}`");
     }
     return rc;
 }

@@ -327,7 +327,7 @@ static const struct config_key keys[] = {
      .fallback = "256MiB",
      .doc = "Memory for users; the others wait in the store."},
 
-    SECTION("model", "What is learned. A change starts a new model."),
+    SECTION("model", "What is learned. A change needs an empty state directory (else exit code 4)."),
     {.path = "model.kind",
      .type = CONFIG_ENUM,
      AT(trainer.model.kind),

@@ -10,9 +10,9 @@
  *          metrics.sums, popularity.sums      (4) f64: weight, loss, p, label
  *          metrics.bucket, popularity.bucket  (n, 3) u64: logit buckets that are not empty: number,
  *                                 negatives, positives
- *          metrics.window.user, .logit, .weight  (n) u64, f32, f32: newest predictions, oldest first
- *          popularity.counts      (2) f64: shows, clicks
- *          popularity.key, .shows, .clicks       (n) u64, f32, f32, ascending by key
+ *          metrics.window.user, .logit, .weight  (n) u64, f32, f32: newest predictions, oldest
+ * first popularity.counts      (2) f64: shows, clicks popularity.key, .shows, .clicks       (n)
+ * u64, f32, f32, ascending by key
  *
  * Arrays without elements are left out.  Rows of the tables are in
  * snapshot_table; the open batch is not part of the state: its examples lie at trained_seq and are
@@ -296,7 +296,9 @@ static int check_fit(const struct trainer *t, const struct snapshot *s, struct u
 {
     if (s->n_tables != t->schema.n_tables ||
         schema_model_digest(&s->schema) != schema_model_digest(&t->schema)) {
-        return unfit(err, "the version's schema is not the configured one");
+        return unfit(err, "the model on disk was made with other tables, fields or sequences: go "
+                          "back to them, or "
+                          "start with an empty state directory");
     }
     if (s->n_train == 0) {
         return unfit(err, "the version holds nothing for a trainer");
@@ -306,8 +308,18 @@ static int check_fit(const struct trainer *t, const struct snapshot *s, struct u
     if (theirs == NULL || ours == NULL) {
         rc = no_memory(err);
     } else if (strcmp(theirs, ours) != 0) {
-        rc = undine_err_set(err, UNDINE_ESTATE, "the version's model is %s, the configured one %s",
-                            theirs, ours);
+        enum { SHOWN_MAX = 60 };
+        int difference = 0, at = 0; /* from the beginning of the first member that differs */
+        for (; theirs[at] == ours[at]; at++) {
+            bool member = (theirs[at] == '{' || theirs[at] == ',') && theirs[at + 1] == '"';
+            difference = member ? at + 1 : difference;
+        }
+        rc = undine_err_set(
+            err, UNDINE_ESTATE,
+            "the model on disk was made with other options (`model` of the "
+            "configuration): go back to them, or start with an empty state directory; "
+            "there %.*s, configured %.*s",
+            SHOWN_MAX, theirs + difference, SHOWN_MAX, ours + difference);
     }
     free(theirs);
     free(ours);

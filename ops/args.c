@@ -1,15 +1,16 @@
 #include "ops/args.h"
 
 #include "base/err.h"
+#include "base/nearest.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-static void args_help(const char *summary, const struct args_option *options,
-                      size_t n_options)
+static void args_help(const char *summary, const struct args_option *options, size_t n_options)
 {
     (void)printf("usage: undine %s\n\noptions\n", summary);
     for (size_t i = 0; i < n_options; i++) {
@@ -24,7 +25,6 @@ static void args_help(const char *summary, const struct args_option *options,
         (void)printf("  %-30s %s\n", left, o->help);
     }
     (void)printf("  %-30s %s\n", "    --help", "this text");
-
 }
 
 static const struct args_option *find_option(const struct args_option *options, size_t n,
@@ -80,7 +80,7 @@ static bool store_value(const struct args_option *o, const char *value)
         return errno == 0 && end != value && *end == '\0';
     case ARGS_REAL:
         *(double *)o->out = strtod(value, &end);
-        return errno == 0 && end != value && *end == '\0';
+        return errno == 0 && end != value && *end == '\0' && isfinite(*(double *)o->out);
     case ARGS_TIME:
         return args_time_ms(o->out, value);
     case ARGS_LIST: {
@@ -95,9 +95,53 @@ static bool store_value(const struct args_option *o, const char *value)
     return false;
 }
 
+/* Why store_value refused. */
+static const char *expected(enum args_type type)
+{
+    switch (type) {
+    case ARGS_INT:
+        return "expected a whole number";
+    case ARGS_REAL:
+        return "expected a number";
+    case ARGS_TIME:
+        return "expected milliseconds since 1970, or a UTC time like 2026-01-31T12:00:00Z";
+    default:
+        return "given too often";
+    }
+}
+
+static int value_error(const char *command, const struct args_option *o, const char *value)
+{
+    (void)fprintf(stderr, "undine %s: --%s is `%s`, %s; see `undine %s --help`\n", command,
+                  o->name != NULL ? o->name : (const char[]){o->letter, '\0'}, value,
+                  expected(o->type), command);
+    return EXIT_USAGE;
+}
+
+static int unknown_option(const char *command, const struct args_option *options, size_t n,
+                          const char *arg, size_t name_len)
+{
+    char word[64];
+    (void)snprintf(word, sizeof word, "%.*s", (int)name_len, arg[1] == '-' ? arg + 2 : "");
+    struct nearest near = nearest_of(word);
+    for (size_t i = 0; i < n && word[0] != '\0'; i++) {
+        if (options[i].name != NULL) {
+            nearest_offer(&near, options[i].name);
+        }
+    }
+    (void)fprintf(stderr, "undine %s: %s: no such option; ", command, arg);
+    if (near.name != NULL) {
+        (void)fprintf(stderr, "did you mean `--%s`?\n", near.name);
+    } else {
+        (void)fprintf(stderr, "see `undine %s --help`\n", command);
+    }
+    return EXIT_USAGE;
+}
+
 static int usage_error(const char *command, const char *arg, const char *why)
 {
-    (void)fprintf(stderr, "undine %s: %s: %s; see `undine %s --help`\n", command, arg, why, command);
+    (void)fprintf(stderr, "undine %s: %s: %s; see `undine %s --help`\n", command, arg, why,
+                  command);
     return EXIT_USAGE;
 }
 
@@ -122,7 +166,7 @@ int args_parse(int argc, char **argv, const char *summary, const struct args_opt
         size_t name_len = equals != NULL ? (size_t)(equals - arg) - 2 : strlen(arg) - 2;
         const struct args_option *o = find_option(options, n_options, arg, name_len);
         if (o == NULL) {
-            return usage_error(command, arg, "no such option");
+            return unknown_option(command, options, n_options, arg, name_len);
         }
         const char *value = equals != NULL ? equals + 1 : NULL;
         if (o->type == ARGS_FLAG && value != NULL) {
@@ -135,7 +179,7 @@ int args_parse(int argc, char **argv, const char *summary, const struct args_opt
             value = argv[i];
         }
         if (!store_value(o, value)) {
-            return usage_error(command, arg, "the value does not fit, or is given too often");
+            return value_error(command, o, value);
         }
     }
     return -1;

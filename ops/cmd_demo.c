@@ -78,9 +78,9 @@ static int start_broker(struct demo *d, struct undine_err *err)
     char *argv[] = {(char *)"mock-broker", NULL};
     int rc = child_start(&d->broker, argv, true, d->log, err);
     char line[BROKERS_BYTES] = "";
-    if (rc == UNDINE_OK && (d->broker.stdout_file == NULL ||
-                            fgets(line, sizeof line, d->broker.stdout_file) == NULL ||
-                            sscanf(line, "BOOT %255s", d->brokers) != 1)) {
+    if (rc == UNDINE_OK &&
+        (d->broker.stdout_file == NULL || fgets(line, sizeof line, d->broker.stdout_file) == NULL ||
+         sscanf(line, "BOOT %255s", d->brokers) != 1)) {
         rc = undine_err_set(err, UNDINE_EIO, "the embedded broker did not start: `%s`", line);
     }
     return rc;
@@ -93,8 +93,8 @@ static int create_topics(struct demo *d, struct undine_err *err)
     struct kafka_producer *admin = NULL;
     int rc = UNDINE_OK;
     if (d->kafka != NULL) {
-        rc = kafka_producer_open(
-            &admin, &(struct kafka_producer_options){.brokers = d->brokers}, err);
+        rc = kafka_producer_open(&admin, &(struct kafka_producer_options){.brokers = d->brokers},
+                                 err);
     }
     for (uint32_t i = 0; rc >= 0 && i < d->config->n_topics; i++) {
         char name[SOURCE_TOPIC_MAX];
@@ -116,8 +116,14 @@ static int start_traffic(struct demo *d, struct undine_err *err)
     char output[BROKERS_BYTES + 96], rate[32];
     (void)snprintf(output, sizeof output, "kafka://%s/%s", d->brokers, d->prefix);
     (void)snprintf(rate, sizeof rate, "%lld", (long long)d->rate);
-    char *argv[] = {(char *)"generate", (char *)"--events", (char *)"0",  (char *)"--rate",
-                    rate,               (char *)"--output", output, NULL};
+    char *argv[] = {(char *)"generate",
+                    (char *)"--events",
+                    (char *)"0",
+                    (char *)"--rate",
+                    rate,
+                    (char *)"--output",
+                    output,
+                    NULL};
     return child_start(&d->traffic, argv, false, d->log, err);
 }
 
@@ -176,8 +182,8 @@ static int start(struct demo *d, struct undine_err *err)
         (void)snprintf(brokers, sizeof brokers, "brokers=%s", d->brokers);
         overrides[0] = brokers;
         memcpy(&overrides[1], d->overrides.item, d->overrides.n * sizeof overrides[0]);
-        const char *file = d->config_file != NULL ? d->config_file
-                                                  : default_config(path, sizeof path);
+        const char *file =
+            d->config_file != NULL ? d->config_file : default_config(path, sizeof path);
         rc = config_load(&d->config, file, overrides, d->overrides.n + 1, err);
     }
     if (rc == UNDINE_OK) {
@@ -196,10 +202,11 @@ static int start(struct demo *d, struct undine_err *err)
 
 static void print_header(void)
 {
-    (void)printf("\n    s  events/s     lag   examples |     model      | item popularity | version    "
-                 "score of a candidate\n"
-                 "                                   |   auc  logloss |    auc  logloss |         in the "
-                 "user's interest  outside\n");
+    (void)printf(
+        "\n    s  events/s     lag   examples |     model      | item popularity | version    "
+        "score of a candidate\n"
+        "                                   |   auc  logloss |    auc  logloss |         in the "
+        "user's interest  outside\n");
 }
 
 static void print_row(struct demo *d, int64_t second)
@@ -246,8 +253,9 @@ static int watch(struct demo *d, struct undine_err *err)
             return rc;
         }
         if (child_poll(&d->traffic) >= 0) {
-            return undine_err_set(err, UNDINE_EIO, "the traffic generator has ended; its last words "
-                                                   "are in the log");
+            return undine_err_set(err, UNDINE_EIO,
+                                  "the traffic generator has ended; its last words "
+                                  "are in the log");
         }
         print_row(d, second);
     }
@@ -352,6 +360,11 @@ int cmd_demo(int argc, char **argv)
     if (code >= 0) {
         return code;
     }
+    if (d.seconds < 0) {
+        (void)fprintf(stderr, "undine demo: --seconds is %lld, expected 0 (until Ctrl-C) or more\n",
+                      (long long)d.seconds);
+        return EXIT_USAGE;
+    }
     if (d.rate < 1 || d.rate > 1000000 || d.overrides.n == ARGS_LIST_MAX) {
         (void)fprintf(stderr, "undine demo: --rate is %lld, expected 1..1000000\n",
                       (long long)d.rate);
@@ -364,9 +377,10 @@ int cmd_demo(int argc, char **argv)
     struct undine_err err = {0};
     int rc = start(&d, &err);
     if (rc == UNDINE_OK) {
-        (void)printf("broker %s (%s), traffic %lld events/s with planted interests, daemon and scorer "
-                     "in %s\n",
-                     d.brokers, d.kafka != NULL ? "yours" : "embedded", (long long)d.rate, d.dir);
+        (void)printf(
+            "broker %s (%s), traffic %lld events/s with planted interests, daemon and scorer "
+            "in %s\n",
+            d.brokers, d.kafka != NULL ? "yours" : "embedded", (long long)d.rate, d.dir);
         rc = watch(&d, &err);
     }
     if (rc == UNDINE_OK) {

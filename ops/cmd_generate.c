@@ -215,12 +215,21 @@ int cmd_generate(int argc, char **argv)
     }
     struct undine_err err = {0};
     int rc = UNDINE_OK;
-    const int64_t numbers[] = {events, items, categories, partitions, users + 1};
-    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
-        if (numbers[i] < 0 || numbers[i] > INT32_MAX || rate < 0) {
-            rc = undine_err_set(&err, UNDINE_ECONFIG, "a number is negative, or beyond %d",
+    const struct {
+        const char *name;
+        int64_t value, least;
+    } numbers[] = {{"events", events, 0},         {"items", items, 1},
+                   {"categories", categories, 1}, {"partitions", partitions, 0},
+                   {"users", users, -1},          {"seed", seed, 0}};
+    for (size_t i = 0; rc == UNDINE_OK && i < sizeof numbers / sizeof numbers[0]; i++) {
+        if (numbers[i].value < numbers[i].least || numbers[i].value > INT32_MAX) {
+            rc = undine_err_set(&err, UNDINE_ECONFIG, "--%s is %" PRId64 ", expected %d..%d",
+                                numbers[i].name, numbers[i].value, numbers[i].least > 0 ? 1 : 0,
                                 INT32_MAX);
         }
+    }
+    if (rc == UNDINE_OK && rate < 0) {
+        rc = undine_err_set(&err, UNDINE_ECONFIG, "--rate is %g, expected 0 or more", rate);
     }
     opt.events = (uint64_t)events;
     opt.seed = (uint64_t)seed;

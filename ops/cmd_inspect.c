@@ -6,12 +6,15 @@
 #include "ops/cmd.h"
 #include "ops/store_json.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct inspect {
-    const char *state, *config_file, *user, *versions, *version;
+    const char *state, *config_file, *user, *versions;
+    int64_t version; /* -1 = the published one */
     struct args_list overrides;
     struct undine_err err;
 };
@@ -35,6 +38,12 @@ static int open_store(struct inspect *in, struct store **out)
 {
     char dir[VERSION_PATH_MAX];
     (void)snprintf(dir, sizeof dir, "%s/store", in->state);
+    if (access(dir, F_OK) != 0) {
+        return undine_err_sys(&in->err, UNDINE_ENOTFOUND, errno,
+                              "no store at %s; --state names the directory that `undine run` or "
+                              "`replay` was given",
+                              dir);
+    }
     struct store_options opt = {
         .dir = dir, .cache_bytes = 8 << 20, .write_buffer_bytes = 8 << 20, .read_only = true};
     return store_open(out, &opt, &in->err);
@@ -197,10 +206,11 @@ static int inspect_version(struct inspect *in)
     if (in->versions != NULL) {
         (void)snprintf(versions, sizeof versions, "%s", in->versions);
     } else {
-        (void)snprintf(versions, sizeof versions, "%.*s/versions", VERSION_PATH_MAX - 16, in->state);
+        (void)snprintf(versions, sizeof versions, "%.*s/versions", VERSION_PATH_MAX - 16,
+                       in->state);
     }
-    if (in->version != NULL) {
-        (void)snprintf(name, sizeof name, "%012llu", strtoull(in->version, NULL, 10));
+    if (in->version >= 0) {
+        (void)snprintf(name, sizeof name, "%012lld", (long long)in->version);
     } else {
         int rc = version_current(versions, name, &in->err);
         if (rc != UNDINE_OK) {
@@ -208,6 +218,10 @@ static int inspect_version(struct inspect *in)
         }
     }
     (void)snprintf(path, sizeof path, "%s/%s", versions, name);
+    if (access(path, F_OK) != 0) {
+        return undine_err_sys(&in->err, UNDINE_ENOTFOUND, errno, "no version %s in %s", name,
+                              versions);
+    }
     return print_version(in, path);
 }
 
@@ -221,18 +235,20 @@ int cmd_inspect(int argc, char **argv)
                  {"version", inspect_version},
                  {"malformed", inspect_malformed},
                  {"loss", inspect_loss}};
-    struct inspect in = {.state = "state"};
+    struct inspect in = {.state = "state", .version = -1};
     struct args_list what = {0};
     const struct args_option options[] = {
         {"state", 's', ARGS_STRING, &in.state, "DIR", "state directory; default ./state"},
         {"versions", 0, ARGS_STRING, &in.versions, "DIR", "version: default STATE/versions"},
-        {"version", 0, ARGS_STRING, &in.version, "N", "version: its number; default the published one"},
+        {"version", 0, ARGS_INT, &in.version, "N",
+         "version: its number; default the published one"},
         {"user", 0, ARGS_STRING, &in.user, "ID", "user: the id as it stands in the events"},
-        {"config", 'c', ARGS_STRING, &in.config_file, "FILE", "user: the configuration of the store"},
+        {"config", 'c', ARGS_STRING, &in.config_file, "FILE",
+         "user: the configuration of the store"},
         {NULL, 'o', ARGS_LIST, &in.overrides, "KEY=VALUE", "override a key of the configuration"},
     };
-    int code = args_parse(argc, argv, "inspect store|user|version|malformed|loss [options]", options,
-                          sizeof options / sizeof options[0], &what);
+    int code = args_parse(argc, argv, "inspect store|user|version|malformed|loss [options]",
+                          options, sizeof options / sizeof options[0], &what);
     if (code >= 0) {
         return code;
     }

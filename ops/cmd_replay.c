@@ -14,15 +14,20 @@ int cmd_replay(int argc, char **argv)
     struct args_list overrides = {0}, inputs = {0};
     const struct args_option options[] = {
         {"config", 'c', ARGS_STRING, &config, "FILE", "configuration (required)"},
-        {"input", 'i', ARGS_LIST, &inputs, "FILE...", "event lines, .zst too, - for standard input"},
-        {"from", 0, ARGS_TIME, &from_ms, "TIME", "from Kafka: first record time, ms or 2026-01-31T12:00:00Z"},
-        {"to", 0, ARGS_TIME, &to_ms, "TIME", "from Kafka: records before this time; default: the end now"},
-        {"state", 's', ARGS_STRING, &state, "DIR", "keep store and versions; default: a temporary one"},
+        {"input", 'i', ARGS_LIST, &inputs, "FILE...",
+         "event lines, .zst too, - for standard input"},
+        {"from", 0, ARGS_TIME, &from_ms, "TIME",
+         "from Kafka: first record time, ms or 2026-01-31T12:00:00Z"},
+        {"to", 0, ARGS_TIME, &to_ms, "TIME",
+         "from Kafka: records before this time; default: the end now"},
+        {"state", 's', ARGS_STRING, &state, "DIR",
+         "keep store and versions; default: a temporary one"},
         {NULL, 'o', ARGS_LIST, &overrides, "KEY=VALUE", "override a key of the configuration"},
         {"keep-open", 0, ARGS_FLAG, &keep_open, NULL, "leave windows open at the end"},
     };
-    int code = args_parse(argc, argv, "replay --config FILE (--input FILE... | --from TIME [--to TIME]) [options]",
-                          options, sizeof options / sizeof options[0], &inputs);
+    int code = args_parse(
+        argc, argv, "replay --config FILE (--input FILE... | --from TIME [--to TIME]) [options]",
+        options, sizeof options / sizeof options[0], &inputs);
     if (code >= 0) {
         return code;
     }
@@ -31,6 +36,10 @@ int cmd_replay(int argc, char **argv)
         wrong = "--config is required";
     } else if ((inputs.n > 0) == (from_ms != REPLAY_ANY_TIME)) {
         wrong = "give either --input FILE... or --from TIME, which reads Kafka";
+    } else if (inputs.n > 0 && to_ms != REPLAY_ANY_TIME) {
+        wrong = "--to goes with --from: of a file everything is read";
+    } else if (to_ms != REPLAY_ANY_TIME && to_ms <= from_ms) {
+        wrong = "--to must be later than --from";
     }
     if (wrong != NULL) {
         (void)fprintf(stderr, "undine replay: %s; see `undine replay --help`\n", wrong);

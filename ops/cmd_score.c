@@ -1,6 +1,7 @@
 #include "ops/args.h"
 #include "ops/cmd.h"
 #include "ops/score_json.h"
+#include "ops/zfile.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -65,29 +66,30 @@ static int score_file(struct scoring *s, const char *input)
 {
     char *line = NULL;
     size_t capacity = 0;
-    FILE *in = strcmp(input, "-") == 0 ? stdin : fopen(input, "r");
+    struct undine_err err = {0};
+    FILE *in = zfile_read(input, &err);
     if (in == NULL) {
-        (void)fprintf(stderr, "undine score: %s: %s\n", input, strerror(errno));
+        (void)fprintf(stderr, "undine score: %s\n", err.msg);
         return EXIT_FAILED;
     }
-    errno = 0;
-    for (ssize_t len = getline(&line, &capacity, in); len >= 0;
-         len = getline(&line, &capacity, in)) {
+    /* A line that a read error cut short is no request. */
+    ssize_t len = 0;
+    while ((len = getline(&line, &capacity, in)) >= 0 && ferror(in) == 0) {
         if (!is_blank(line)) {
             score_line(s, line, (size_t)len);
         }
-        errno = 0;
     }
-    bool unread = ferror(in) != 0, unwritten = fflush(stdout) != 0 || ferror(stdout) != 0;
-    if (unread || unwritten) {
-        (void)fprintf(stderr, "undine score: %s: %s\n", unread ? input : "output", strerror(errno));
+    bool unread = zfile_close(in, input, &err) < 0;
+    if (unread) {
+        (void)fprintf(stderr, "undine score: %s\n", err.msg);
+    }
+    bool unwritten = fflush(stdout) != 0 || ferror(stdout) != 0;
+    if (unwritten) {
+        (void)fprintf(stderr, "undine score: output: %s\n", strerror(errno));
     }
     if (s->failed > 0) {
         (void)fprintf(stderr, "undine score: %" PRIu64 " of %" PRIu64 " requests were refused\n",
                       s->failed, s->lines);
-    }
-    if (in != stdin) {
-        (void)fclose(in);
     }
     free(line);
     return unread || unwritten || s->failed > 0 ? EXIT_FAILED : EXIT_DONE;
@@ -118,7 +120,7 @@ int cmd_score(int argc, char **argv)
     const struct args_option options[] = {
         {"versions", 'v', ARGS_STRING, &versions, "DIR", "where versions are published (required)"},
         {"input", 'i', ARGS_STRING, &input, "FILE",
-         "requests, one JSON object a line; - for standard input (required)"},
+         "requests, one JSON object a line, .zst too, - for standard input (required)"},
     };
     int code = args_parse(argc, argv, "score --versions DIR --input FILE", options,
                           sizeof options / sizeof options[0], NULL);

@@ -152,7 +152,7 @@ int zfile_close(FILE *f, const char *path, struct undine_err *err)
     if (f == NULL) {
         return UNDINE_OK;
     }
-    int reason = ferror(f) != 0 ? errno : 0;
+    int reason = ferror(f) == 0 ? 0 : errno != 0 ? errno : EIO;
     errno = 0;
     if (fclose(f) != 0 && reason == 0) {
         reason = errno != 0 ? errno : EIO;

@@ -43,4 +43,68 @@ says stderr "did you mean \`config\`?"
 run 2 qqqqqqqq
 says stderr "\`undine --help\` lists them"
 silent stdout
+# Wrong values: which one, and what would be right.
+run 2 generate --evnts 5
+says stderr "did you mean \`--events\`?"
+run 2 generate --events x
+says stderr "--events is \`x\`, expected a whole number"
+run 2 generate --events -5
+says stderr "--events is -5, expected 0.."
+run 2 generate --rate nan
+says stderr "--rate is \`nan\`, expected a number"
+run 2 generate --rate=-1
+says stderr "--rate is -1, expected 0 or more"
+run 2 generate --start-ms yesterday
+says stderr "2026-01-31T12:00:00Z"
+run 2 demo --seconds -3
+says stderr "--seconds is -3"
+config=$ROOT/configs/demo.yaml
+run 2 replay --config "$config"
+says stderr "--input FILE... or --from TIME"
+run 2 replay --config "$config" --input x --to 5
+says stderr "--to goes with --from"
+run 2 replay --config "$config" --from 2026-01-02 --to 2026-01-01
+says stderr "--to must be later"
+run 1 replay --config "$config" --input "$tmp/nowhere.jsonl"
+says stderr "$tmp/nowhere.jsonl: No such file"
+silent stdout
+
+# Nothing there, nothing in it, nothing good in it.
+: > "$tmp/empty.jsonl"
+run 0 replay --config "$config" --input "$tmp/empty.jsonl"
+expect "$tmp/stdout" events -eq 0
+printf 'bad\nworse\n' > "$tmp/bad.jsonl"
+run 0 replay --config "$config" --input "$tmp/bad.jsonl" --state "$tmp/state"
+expect "$tmp/stdout" accounting.malformed -eq 2
+expect "$tmp/stdout" examples -eq 0
+run 4 replay --config "$config" --input "$tmp/bad.jsonl" --state "$tmp/state" -o model.mlp.hidden=20
+says stderr 'configured "hidden":[20]'
+says stderr "empty state directory"
+run 1 inspect store --state "$tmp/nowhere"
+says stderr "no store at $tmp/nowhere/store"
+run 1 inspect version --state "$tmp/nowhere"
+says stderr "no version is published there"
+run 1 inspect version --state "$tmp/state" --version 77
+says stderr "no version 000000000077 in $tmp/state/versions"
+run 2 inspect version --state "$tmp/state" --version abc
+says stderr "--version is \`abc\`"
+run 1 inspect user --state "$tmp/state" --config "$config" --user nobody
+says stderr "user \`nobody\` has no sequence"
+silent stdout
+
+# Compressed and piped, in and out: the same.
+run 0 generate --events 3000 --output "$tmp/events.jsonl.zst"
+run 0 replay --config "$config" --input "$tmp/events.jsonl.zst" --state "$tmp/learned"
+cp "$tmp/stdout" "$tmp/a.json"
+"$UNDINE" generate --events 3000 2> "$tmp/stderr" | "$UNDINE" replay --config "$config" --input - > "$tmp/b.json" 2>> "$tmp/stderr"
+same "$tmp/a.json" "$tmp/b.json" events examples example_digest model_digest
+echo '{"candidates":[{"item":"i1","category":"c1"}]}' > "$tmp/request.jsonl"
+run 0 score --versions "$tmp/learned/versions" --input "$tmp/request.jsonl"
+cp "$tmp/stdout" "$tmp/a.json"
+zstd -q "$tmp/request.jsonl"
+run 0 score --versions "$tmp/learned/versions" --input "$tmp/request.jsonl.zst"
+cmp "$tmp/stdout" "$tmp/a.json" || fail "compressed requests score otherwise"
+head -c 20 "$tmp/request.jsonl.zst" > "$tmp/cut.jsonl.zst"
+run 1 score --versions "$tmp/learned/versions" --input "$tmp/cut.jsonl.zst"
+says stderr "cut.jsonl.zst"
 say "ok: $(echo "$commands" | wc -l) commands"

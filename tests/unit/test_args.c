@@ -1,8 +1,8 @@
 #include "ops/args.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <cmocka.h>
@@ -64,6 +64,8 @@ static void test_refused(void **state)
     assert_int_equal(PARSE(&p, "--flag=1"), EXIT_USAGE);
     assert_int_equal(PARSE(&p, "--from", "yesterday"), EXIT_USAGE);
     assert_int_equal(PARSE(&p, "--"), EXIT_USAGE);
+    assert_int_equal(PARSE(&p, "--rate", "nan"), EXIT_USAGE);
+    assert_int_equal(PARSE(&p, "--rate", "1e999"), EXIT_USAGE);
 }
 
 static void test_times(void **state)

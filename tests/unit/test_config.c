@@ -198,7 +198,7 @@ static void test_bad_documents(void **state)
 {
     (void)state;
     expect_error("- a\n", NULL, "a.yaml:1: a configuration is a mapping of keys, `join: ...`");
-    expect_error("", NULL, "a.yaml: the schema declares no field of the candidate");
+    expect_error("", NULL, "a.yaml: `fields` has none with `of: candidate`; expected at least one, `- {name: item, of: candidate}`");
     expect_error("a: [\n", NULL,
                  "a.yaml:2: not YAML: did not find expected node content, while parsing a flow "
                  "node");

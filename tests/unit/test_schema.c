@@ -71,7 +71,7 @@ static void test_refused(void **state)
     REFUSED((s.sequences[0].from_behavior = 0, s.sequences[0].from_click = false), "no event feeds");
     REFUSED(s.n_fields = 33, "at most 32");
     REFUSED((s.n_sequences = 0, s.n_fields = 1, s.fields[0].group = SCHEMA_CONTEXT),
-            "no field of the candidate");
+            "`fields` has none with `of: candidate`");
 #undef REFUSED
 }
 
