@@ -96,6 +96,10 @@ silent stdout
 run 0 generate --events 3000 --output "$tmp/events.jsonl.zst"
 run 0 replay --config "$config" --input "$tmp/events.jsonl.zst" --state "$tmp/learned"
 cp "$tmp/stdout" "$tmp/a.json"
+run 0 replay --config "$config" --input "$tmp/events.jsonl.zst" --state "$tmp/learned"
+same "$tmp/stdout" "$tmp/a.json" events examples example_digest model_digest
+expect "$tmp/stdout" events_per_second -eq 0
+expect "$tmp/stdout" examples_per_second -eq 0
 "$UNDINE" generate --events 3000 2> "$tmp/stderr" | "$UNDINE" replay --config "$config" --input - > "$tmp/b.json" 2>> "$tmp/stderr"
 same "$tmp/a.json" "$tmp/b.json" events examples example_digest model_digest
 echo '{"candidates":[{"item":"i1","category":"c1"}]}' > "$tmp/request.jsonl"

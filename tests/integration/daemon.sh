@@ -61,10 +61,13 @@ done
 [ "$sum" = "$events" ] || fail "the accounting of /metrics adds up to $sum, not $events"
 [ "$(value undine_lag_messages)" = 0 ] || fail "lag is $(value undine_lag_messages) after the last event"
 grep -q "^undine_info{version=\"$("$UNDINE" --version | cut -d' ' -f2)\",kernels=\"" "$tmp/metrics" || fail "undine_info"
+documented() { python3 "$ROOT/tests/integration/documented.py" "$@" || fail "$1 and their page differ"; }
+documented metrics "$tmp/metrics" "$ROOT/docs/metrics.md"
 say "metrics: $(grep -vc '^#' "$tmp/metrics") samples"
 
 stop
 expect "$tmp/run.json" events -eq "$events"
+documented report "$tmp/run.json" "$ROOT/docs/report.md"
 say "stopped after $(field "$tmp/run.json" examples) examples"
 
 # What a SIGTERM leaves undone the next start does: the model is that of one uninterrupted run.
