@@ -19,6 +19,27 @@ assert a["scores"][0] == a["scores"][1] and a["scores"][2] == b["scores"][0] and
 assert c["scores"] == []
 END
 
+# A history longer than the model looks at, none at all in three spellings, and candidates alone or among a thousand.
+python3 - "$tmp/many" <<'END'
+import json, sys
+step = lambda i: {"video": i, "tag": [i % 7]}
+history, thousand = [step(i) for i in range(3000)], [step(i) for i in range(1000)]
+def request(candidates, **more): return json.dumps({"user": "7", "candidates": candidates, **more})
+with open(sys.argv[1], "w") as out:
+    for sequences in ({"clicks": history}, {"clicks": history[-500:]}, {"clicks": []}, {}, {"clicks": [{}, {"video": None}]}):
+        print(request([step(5)], sequences=sequences), file=out)
+    for line in request([step(5)]), request(thousand), request(thousand[::-1]):
+        print(line, file=out)
+END
+"$UNDINE" score --versions "$tmp/versions" --input "$tmp/many" >"$tmp/out"
+python3 - "$tmp/out" <<'END'
+import json, sys
+long, newest, empty, none, steps_of_nothing, absent, thousand, backwards = [json.loads(line)["scores"] for line in open(sys.argv[1])]
+assert long == newest != empty, (long, newest, empty)
+assert empty == none == steps_of_nothing == absent
+assert len(thousand) == 1000 and thousand == backwards[::-1] and thousand[5:6] == absent
+END
+
 expect_refused() { # request, words of the error
     local code=0
     printf '%s\n{}\n' "$1" | "$UNDINE" score --versions "$tmp/versions" --input - >"$tmp/out" 2>"$tmp/err" || code=$?
