@@ -376,11 +376,20 @@ int cmd_demo(int argc, char **argv)
     (void)signal(SIGPIPE, SIG_IGN);
     struct undine_err err = {0};
     int rc = start(&d, &err);
+    if (demo_stopped != 0) { /* a signal ends reads and waits of the start early: no failure */
+        demo_close(&d);
+        (void)printf("stopped before it began\n");
+        return EXIT_DONE;
+    }
     if (rc == UNDINE_OK) {
         (void)printf(
             "broker %s (%s), traffic %lld events/s with planted interests, daemon and scorer "
             "in %s\n",
             d.brokers, d.kafka != NULL ? "yours" : "embedded", (long long)d.rate, d.dir);
+        (void)printf(
+            "the first examples come when the first attribution window (join.window, %lld s) has "
+            "passed\n",
+            (long long)(d.config->ingest.join.window_ms / 1000));
         rc = watch(&d, &err);
     }
     if (rc == UNDINE_OK) {

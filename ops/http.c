@@ -44,7 +44,7 @@ static int parse_listen(struct address *out, const char *listen, struct undine_e
     long port = colon != NULL ? strtol(colon + 1, &end, 10) : -1;
     bool digits = colon != NULL && colon[1] >= '0' && colon[1] <= '9' && *end == '\0';
     if (!digits || port < 0 || port > 65535 || host_len >= sizeof out->host) {
-        return undine_err_set(err, UNDINE_EINVAL,
+        return undine_err_set(err, UNDINE_ECONFIG,
                               "listen address `%s`: expected HOST:PORT, [IPV6]:PORT or :PORT",
                               listen);
     }
@@ -69,7 +69,7 @@ static int open_socket(const char *listen_at, struct undine_err *err)
     struct addrinfo *found = NULL;
     int gai = getaddrinfo(a.host, a.port, &hints, &found);
     if (gai != 0) {
-        return undine_err_set(err, UNDINE_EINVAL, "listen address `%s`: %s", listen_at,
+        return undine_err_set(err, UNDINE_ECONFIG, "listen address `%s`: %s", listen_at,
                               gai_strerror(gai));
     }
     const int yes = 1;

@@ -222,7 +222,7 @@ static void test_addresses(void **state)
         struct http *h = NULL;
         struct undine_err err = {0};
         const struct http_options opt = {.listen = wrong[i]};
-        assert_int_equal(http_open(&h, &opt, &err), UNDINE_EINVAL);
+        assert_int_equal(http_open(&h, &opt, &err), UNDINE_ECONFIG);
         assert_null(h);
         assert_non_null(strstr(err.msg, wrong[i]));
     }
