@@ -46,7 +46,8 @@ uint8_t *writer_extend(struct writer *w, size_t len)
     if (w->bad) {
         return NULL;
     }
-    if (w->capacity - w->len < len && !writer_grow(w, len)) {
+    bool room = w->data != NULL && w->capacity - w->len >= len;
+    if (!room && !writer_grow(w, len)) {
         w->bad = true;
         return NULL;
     }

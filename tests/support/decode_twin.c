@@ -336,6 +336,9 @@ const char *decode_twin_differs(struct decoder *d, const struct schema *schema, 
     if (r == DECODE_TOO_LONG || depth_of(text, len) > 100) {
         return NULL;
     }
+    if (memchr(text, '\0', len) != NULL) { /* no JSON anywhere; jansson takes one behind a number */
+        return r == DECODE_JSON || r == DECODE_UTF8 ? NULL : "a NUL byte";
+    }
     struct twin *t = calloc(1, sizeof *t);
     t->schema = schema;
     t->by_user_item = by_user_item;

@@ -88,6 +88,18 @@ static void test_reader_never_reads_past_its_end(void **state)
     assert_true(none.bad);
 }
 
+static void test_an_empty_write_is_fine(void **state)
+{
+    (void)state;
+    struct writer w;
+    writer_init(&w);
+    writer_bytes(&w, NULL, 0);
+    assert_non_null(writer_extend(&w, 0));
+    assert_int_equal(w.len, 0);
+    assert_false(w.bad);
+    writer_release(&w);
+}
+
 static void test_big_endian_keys_sort(void **state)
 {
     (void)state;
@@ -191,6 +203,7 @@ int main(void)
         cmocka_unit_test(test_err_long_message_is_cut),
         cmocka_unit_test(test_bytes_round_trip),
         cmocka_unit_test(test_reader_never_reads_past_its_end),
+        cmocka_unit_test(test_an_empty_write_is_fine),
         cmocka_unit_test(test_big_endian_keys_sort),
         cmocka_unit_test(test_arena),
         cmocka_unit_test(test_hash_golden),
