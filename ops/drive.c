@@ -81,6 +81,26 @@ static void watch(struct daemon *d)
                                 log_real("auc", st.learner.auc)));
 }
 
+/* Open, waiting for a broker that is away: that ends nothing.  UNDINE_EAGAIN where it was told to
+ * stop meanwhile. */
+static int open_daemon(struct daemon **out, const struct daemon_options *options,
+                       struct undine_err *err)
+{
+    int rc = daemon_open(out, options, err);
+    while (rc == UNDINE_EAGAIN && stop_signals == 0) {
+        log_warn("daemon", log_msg("no broker answers; trying again"), log_str("reason", err->msg));
+        rc = daemon_open(out, options, err);
+    }
+    return rc;
+}
+
+static int report(struct daemon *d, int64_t begun_ns, struct undine_err *err)
+{
+    struct daemon_status st;
+    daemon_status(d, &st);
+    return report_write(stdout, &st, (double)(clock_monotonic_ns() - begun_ns) * 1e-9, err);
+}
+
 static int run_daemon(const struct drive_options *opt, const struct config *config,
                       const char *state_dir, struct undine_err *err)
 {
@@ -91,33 +111,30 @@ static int run_daemon(const struct drive_options *opt, const struct config *conf
     struct daemon *d = NULL;
     struct web *web = NULL;
     int64_t begun_ns = clock_monotonic_ns();
-    int rc = daemon_open(&d, &options, err);
-    while (rc == UNDINE_EAGAIN && stop_signals == 0) { /* a broker that is away ends nothing */
-        log_warn("daemon", log_msg("no broker answers; trying again"), log_str("reason", err->msg));
-        rc = daemon_open(&d, &options, err);
+    int rc = UNDINE_OK;
+    if (opt->http && config->http.listen[0] != '\0') {
+        rc = web_open(&web, config->http.listen, err);
     }
-    if (rc == UNDINE_EAGAIN) {
-        log_info("daemon", log_msg("stopped while no broker answered; the state is as it was"));
-        return UNDINE_OK;
-    }
-    if (rc == UNDINE_OK && opt->http && config->http.listen[0] != '\0') {
-        rc = web_open(&web, config->http.listen, d, err);
+    if (rc == UNDINE_OK) {
+        rc = open_daemon(&d, &options, err);
     }
     if (rc == UNDINE_OK) {
         rc = daemon_start(d, err);
     }
     if (rc == UNDINE_OK) {
+        web_attach(web, d);
         watch(d);
         rc = daemon_finish(d, err);
     }
     if (rc == UNDINE_OK) {
-        struct daemon_status st;
-        daemon_status(d, &st);
-        double seconds = (double)(clock_monotonic_ns() - begun_ns) * 1e-9;
-        rc = report_write(stdout, &st, seconds, err);
+        rc = report(d, begun_ns, err);
     }
     web_close(web);
     daemon_close(d);
+    if (rc == UNDINE_EAGAIN) {
+        log_info("daemon", log_msg("stopped while no broker answered; the state is as it was"));
+        rc = UNDINE_OK;
+    }
     return rc;
 }
 
@@ -125,7 +142,10 @@ int drive(const struct drive_options *opt)
 {
     struct undine_err err = {0};
     struct config *config = NULL;
-    char temporary[] = "/tmp/undine-state.XXXXXX";
+    char temporary[512];
+    const char *tmp = getenv("TMPDIR");
+    (void)snprintf(temporary, sizeof temporary, "%s/undine-state.XXXXXX",
+                   tmp != NULL ? tmp : "/tmp");
     const char *state_dir = opt->state_dir;
     catch_signals();
     int rc = config_load(&config, opt->config_file, opt->overrides, opt->n_overrides, &err);

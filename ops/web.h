@@ -5,8 +5,11 @@
 #include "ops/daemon.h"
 
 struct web;
-/* listen as in http_options.  Borrows the daemon until web_close. */
-int web_open(struct web **out, const char *listen, struct daemon *d, struct undine_err *err);
+/* listen as in http_options.  Until web_attach it is alive but not ready: a daemon that waits for
+ * its broker or restores a large state is not to be killed for it. */
+int web_open(struct web **out, const char *listen, struct undine_err *err);
+/* The daemon is started.  Borrows it until web_close. */
+void web_attach(struct web *w, struct daemon *d);
 uint16_t web_port(const struct web *w);
 void web_close(struct web *w); /* NULL is fine */
 

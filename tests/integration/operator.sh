@@ -25,17 +25,20 @@ as_whole() { same "$tmp/whole.json" "$tmp/$1.json" events examples example_diges
 ends 0 replay whole
 
 # Another configuration: said before any broker is waited for.
-ends 4 timeout 60 "$UNDINE" run --config "$config" --state "$tmp/whole" -o join.window=7s -o brokers=$nowhere \
+ends 4 timeout 60 "$UNDINE" run --config "$config" --state "$tmp/whole" -o join.window=7s -o brokers=$nowhere -o http.listen= \
   > "$tmp/run.json" 2> "$tmp/run.log"
 says run '`join.window`.*`6s`.*`7s`'
 say "ok: another configuration"
 
-# No broker: the daemon waits, holds its state, and SIGTERM ends it.
-"$UNDINE" run --config "$config" --state "$tmp/whole" -o brokers=$nowhere -o http.listen= > "$tmp/wait.json" 2> "$tmp/wait.log" &
+# No broker: the daemon waits, alive but not ready, holds its state, and SIGTERM ends it.
+port=$(python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])')
+"$UNDINE" run --config "$config" --state "$tmp/whole" -o brokers=$nowhere -o http.listen="127.0.0.1:$port" > "$tmp/wait.json" 2> "$tmp/wait.log" &
 pid=$!
 pids=$pid
 for _ in $(seq 300); do if grep -q "127.0.0.1:1" "$tmp/wait.log"; then break; fi; sleep 0.1; done
-ends 1 timeout 60 "$UNDINE" run --config "$config" --state "$tmp/whole" -o brokers=$nowhere > "$tmp/run.json" 2> "$tmp/run.log"
+[ "$(curl -s -o "$tmp/body" -w '%{http_code}' "http://127.0.0.1:$port/healthz")" = 200 ] || fail "/healthz is not 200 while it waits"
+[ "$(curl -s -o "$tmp/body" -w '%{http_code}' "http://127.0.0.1:$port/readyz")" = 503 ] || fail "/readyz is not 503 while it waits"
+ends 1 timeout 60 "$UNDINE" run --config "$config" --state "$tmp/whole" -o brokers=$nowhere -o http.listen= > "$tmp/run.json" 2> "$tmp/run.log"
 says run 'another program works on this state'
 kill -TERM $pid
 ends 0 wait $pid
