@@ -10,13 +10,14 @@
 #include <string.h>
 #include <yaml.h>
 
-enum { FILE_BYTES_MAX = 1 << 20, PATH_BYTES_MAX = 192 };
+enum { FILE_BYTES_MAX = 1 << 20, PATH_BYTES_MAX = 192, KEYS_MAX = 256 };
 
 struct loader {
     struct config *c;
     struct config_declared declared;
     struct arena texts;
     yaml_document_t doc;
+    struct config_where set_at[KEYS_MAX]; /* of the scalar keys, by their row; line 0 = default */
     struct undine_err *err;
 };
 
@@ -28,6 +29,23 @@ static struct config_where where_of(const struct loader *l, const yaml_node_t *n
 static yaml_node_t *node_at(struct loader *l, int index)
 {
     return yaml_document_get_node(&l->doc, index);
+}
+
+/* A scalar key was given a value here: what is found wrong only later still has a place. */
+static void note_place(struct loader *l, const struct config_key *key, struct config_where where)
+{
+    size_t n;
+    const struct config_key *first = config_keys(&n);
+    UNDINE_ASSERT(n <= KEYS_MAX);
+    l->set_at[key - first] = where;
+}
+
+/* Where the key got its value; the file alone where it has its default. */
+static struct config_where place_of(const struct loader *l, const char *path)
+{
+    size_t n;
+    const struct config_where *at = &l->set_at[config_key_find(path) - config_keys(&n)];
+    return at->file == NULL && at->line == 0 ? (struct config_where){l->c->file, 0} : *at;
 }
 
 /* ---- scalars ---- */
@@ -243,6 +261,7 @@ static int load_value(struct loader *l, yaml_node_t *node, const struct config_k
     default: {
         struct config_where where = where_of(l, node);
         bool from_file = false;
+        note_place(l, key, where);
         const char *text = scalar_text(l, key->path, node, key->type == CONFIG_STRING, &from_file);
         return text == NULL ? UNDINE_ECONFIG
                             : config_value_set(base, key, &text, 1, &where, l->err);
@@ -358,6 +377,7 @@ static int load_override(struct loader *l, const char *override)
     if (key == NULL || strstr(path, "[]") != NULL) {
         return fail_unknown(l->err, &where, path);
     }
+    note_place(l, key, (struct config_where){NULL, 1});
     return config_value_set_text(l->c, key, text, &where, l->err);
 }
 
@@ -367,18 +387,27 @@ static int load_override(struct loader *l, const char *override)
 static int finish(struct loader *l)
 {
     struct config *c = l->c;
-    struct config_where where = {c->file, 0};
     if (c->ingest.shard >= c->ingest.n_shards) {
+        struct config_where where = place_of(l, "shard.index");
         return config_fail(l->err, &where,
                            "`shard.index` is %u, expected less than `shard.count`, which is %u",
                            c->ingest.shard, c->ingest.n_shards);
     }
     if (c->ingest.loop.backlog_max < c->trainer.batch_max) {
+        struct config_where where = place_of(l, "ingest.backlog_max");
         return config_fail(l->err, &where,
                            "`ingest.backlog_max` is %" PRIu64
                            ", expected at least `learner.batch`, which is %" PRIu32
                            ": ingest would wait for the learner, and the learner for a whole batch",
                            c->ingest.loop.backlog_max, c->trainer.batch_max);
+    }
+    const char *colon = strrchr(c->http.listen, ':');
+    if (c->http.listen[0] != '\0' && (colon == NULL || strspn(colon + 1, "0123456789") == 0 ||
+                                      colon[1 + strspn(colon + 1, "0123456789")] != '\0')) {
+        struct config_where where = place_of(l, "http.listen");
+        return config_fail(l->err, &where,
+                           "`http.listen` is `%s`, expected HOST:PORT, [IPV6]:PORT or :PORT",
+                           c->http.listen);
     }
     int rc = config_entries_resolve(c, &l->declared, l->err);
     if (rc != UNDINE_OK) {

@@ -188,17 +188,26 @@ static void test_bad_values(void **state)
     bad("brokers: \"a\\0b\"\n", ":12: `brokers` contains a NUL byte");
     bad("join: 5m\n", ":12: `join` must be a mapping");
     bad("shard: {index: 2, count: 2}\n",
-        ": `shard.index` is 2, expected less than `shard.count`, which is 2");
+        ":12: `shard.index` is 2, expected less than `shard.count`, which is 2");
     bad("ingest: {backlog_max: 1000}\nlearner: {batch: 1001}\n",
-        ": `ingest.backlog_max` is 1000, expected at least `learner.batch`, which is 1001: ingest "
+        ":12: `ingest.backlog_max` is 1000, expected at least `learner.batch`, which is 1001: "
+        "ingest "
         "would wait for the learner, and the learner for a whole batch");
+    bad("http: {listen: localhost}\n",
+        ":12: `http.listen` is `localhost`, expected HOST:PORT, [IPV6]:PORT or :PORT");
+    bad("\nhttp: {listen: \"localhost:80x\"}\n",
+        ":13: `http.listen` is `localhost:80x`, expected HOST:PORT, [IPV6]:PORT or :PORT");
+    expect_error(SCHEMA, "shard.index=4",
+                 "-o: `shard.index` is 4, expected less than `shard.count`, which is 1");
 }
 
 static void test_bad_documents(void **state)
 {
     (void)state;
     expect_error("- a\n", NULL, "a.yaml:1: a configuration is a mapping of keys, `join: ...`");
-    expect_error("", NULL, "a.yaml: `fields` has none with `of: candidate`; expected at least one, `- {name: item, of: candidate}`");
+    expect_error("", NULL,
+                 "a.yaml: `fields` has none with `of: candidate`; expected at least one, `- {name: "
+                 "item, of: candidate}`");
     expect_error("a: [\n", NULL,
                  "a.yaml:2: not YAML: did not find expected node content, while parsing a flow "
                  "node");
