@@ -295,6 +295,9 @@ static int learner_run(struct daemon *d, struct undine_err *err)
         if (rc != UNDINE_OK) {
             return rc;
         }
+        if (!d->opt.publish) { /* nobody restarts here: what is learned may go */
+            example_log_trim(d->log, trainer_seq(d->trainer));
+        }
         if (n == 0 && last) {
             return UNDINE_OK;
         }

@@ -6,7 +6,8 @@
  *   learner    example log -> model, batch after batch            (owns the trainer)
  *   publisher  snapshot -> version directory, CURRENT, retention  (owns nothing that learns)
  * The caller's thread starts, watches and stops them.  Learner and publisher meet in a one-slot
- * mailbox: the learner makes a snapshot only when the slot is empty, so fsync never stalls training. */
+ * mailbox: the learner makes a snapshot only when the slot is empty, so fsync never stalls
+ * training. */
 #ifndef UNDINE_OPS_DAEMON_H
 #define UNDINE_OPS_DAEMON_H
 
@@ -19,16 +20,17 @@ typedef void (*daemon_log_fn)(void *payload, int level, const char *subsystem, c
 
 struct daemon_options {
     const struct config *config;
-    const char *state_dir;         /* store/ and versions/ live in it; created where missing */
-    const char *const *inputs;     /* files; NULL = Kafka topics of the configuration */
+    const char *state_dir;     /* store/ and versions/ live in it; created where missing */
+    const char *const *inputs; /* files; NULL = Kafka topics of the configuration */
     size_t n_inputs;
-    int64_t from_ms, to_ms;        /* Kafka: records of this time on, and before; -1 = all */
-    bool until_end;                /* bounded: stop when everything there is now has been read */
-    bool keep_open;                /* at the end leave open windows waiting */
-    bool publish;                  /* write versions while running (always one at the end) */
+    int64_t from_ms, to_ms; /* Kafka: records of this time on, and before; -1 = all */
+    bool until_end;         /* bounded: stop when everything there is now has been read */
+    bool keep_open;         /* at the end leave open windows waiting */
+    bool publish;           /* write versions while running; false: the state is thrown away at
+                               the end, where one version is written all the same */
     const char *const *accept_loss;
     size_t n_accept_loss;
-    daemon_log_fn log;             /* any thread; NULL = silent */
+    daemon_log_fn log; /* any thread; NULL = silent */
     void *log_payload;
 };
 
@@ -38,8 +40,9 @@ struct daemon_status { /* a copy; every field as of its owner's last step */
     struct version_info version; /* newest written; number 0 = none yet */
     uint64_t versions_published, versions_failed;
     int64_t version_age_ms; /* since the newest was written, -1 = none */
-    uint64_t events_now, examples_now; /* of this process: totals count from the start of the stream */
-    uint64_t backlog;       /* examples in the log that are not learned */
+    uint64_t events_now,
+        examples_now; /* of this process: totals count from the start of the stream */
+    uint64_t backlog; /* examples in the log that are not learned */
     int64_t uptime_ms;
     bool ready;    /* running, and the source answers */
     bool finished; /* every thread has left */
