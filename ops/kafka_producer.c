@@ -4,8 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-enum { REASON_MAX = 256, ADMIN_MS = 30000, WAIT_MS = 100 };
+enum { REASON_MAX = 256, ADMIN_MS = 30000, WAIT_MS = 100, NAP_MS = 50 };
 
 struct kafka_producer {
     rd_kafka_t *rk;
@@ -197,10 +198,9 @@ static int ask_topic(struct kafka_producer *p, const char *topic, int32_t n_part
         event != NULL ? topic_code(event, &reason) : RD_KAFKA_RESP_ERR__TIMED_OUT;
     int rc = code == RD_KAFKA_RESP_ERR_NO_ERROR ? 1 : 0;
     if (rc == 0 && code != already) {
-        rc = undine_err_set(
-            err, code == RD_KAFKA_RESP_ERR__TIMED_OUT ? UNDINE_EAGAIN : UNDINE_EIO,
-            "topic `%s` cannot be %s: %s", topic, create ? "created" : "deleted",
-            reason != NULL && reason[0] != '\0' ? reason : rd_kafka_err2str(code));
+        rc = undine_err_set(err, code == RD_KAFKA_RESP_ERR__TIMED_OUT ? UNDINE_EAGAIN : UNDINE_EIO,
+                            "topic `%s` cannot be %s: %s", topic, create ? "created" : "deleted",
+                            reason != NULL && reason[0] != '\0' ? reason : rd_kafka_err2str(code));
     }
     if (event != NULL) {
         rd_kafka_event_destroy(event);
@@ -210,11 +210,42 @@ static int ask_topic(struct kafka_producer *p, const char *topic, int32_t n_part
     return rc;
 }
 
+/* Does the broker's metadata show the topic with its partitions? */
+static bool topic_shows(struct kafka_producer *p, rd_kafka_topic_t *handle)
+{
+    const struct rd_kafka_metadata *md = NULL;
+    if (rd_kafka_metadata(p->rk, 0, handle, &md, WAIT_MS) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return false;
+    }
+    bool shows = md->topic_cnt == 1 && md->topics[0].err == RD_KAFKA_RESP_ERR_NO_ERROR &&
+                 md->topics[0].partition_cnt > 0;
+    rd_kafka_metadata_destroy(md);
+    return shows;
+}
+
 int kafka_producer_create_topic(struct kafka_producer *p, const char *topic, int32_t n_partitions,
                                 struct undine_err *err)
 {
     UNDINE_ASSERT(n_partitions > 0);
-    return ask_topic(p, topic, n_partitions, RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, err);
+    int rc = ask_topic(p, topic, n_partitions, RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS, err);
+    if (rc < 0) {
+        return rc;
+    }
+    /* A broker may say "created" a moment before others can see it. */
+    rd_kafka_topic_t *handle = rd_kafka_topic_new(p->rk, topic, NULL);
+    bool shows = false;
+    for (int waited_ms = 0; handle != NULL && !shows && waited_ms < ADMIN_MS; waited_ms += NAP_MS) {
+        shows = topic_shows(p, handle);
+        if (!shows) {
+            (void)nanosleep(&(struct timespec){.tv_nsec = NAP_MS * 1000000L}, NULL);
+        }
+    }
+    if (handle != NULL) {
+        rd_kafka_topic_destroy(handle);
+    }
+    return shows ? rc
+                 : undine_err_set(err, UNDINE_EAGAIN,
+                                  "topic `%s` was created, but the broker does not show it", topic);
 }
 
 int kafka_producer_delete_topic(struct kafka_producer *p, const char *topic, struct undine_err *err)

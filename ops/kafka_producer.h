@@ -36,7 +36,7 @@ int kafka_producer_open(struct kafka_producer **out, const struct kafka_producer
 void kafka_producer_close(struct kafka_producer *p);
 
 /* Create a topic with the broker's default replication.  1 = created, 0 = it exists already (with
- * whatever number of partitions), < 0 = error. */
+ * whatever number of partitions), < 0 = error.  On return the broker shows it to everybody. */
 int kafka_producer_create_topic(struct kafka_producer *p, const char *topic, int32_t n_partitions,
                                 struct undine_err *err);
 /* 1 = deleted, 0 = it does not exist, < 0 = error. */

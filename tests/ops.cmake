@@ -31,6 +31,7 @@ endif()
 
 # With the build that users run (ops/test --lane release): minutes otherwise.
 undine_script_test(exactly_once_generated integration/exactly_once.sh ARGS generated LABELS release broker)
+undine_script_test(demo_kafka integration/demo_kafka.sh LABELS release broker)
 undine_script_test(exactly_once_kuairand integration/exactly_once.sh ARGS kuairand LABELS release broker)
 foreach(stream generated kuairand ranking amazon)
   undine_script_test(learns_${stream} integration/learns.sh ARGS ${stream} LABELS release)
