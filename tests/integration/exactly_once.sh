@@ -5,11 +5,11 @@
 
 case ${1:?generated or kuairand} in
 generated)
-  config=$ROOT/configs/demo.yaml kills=4 between=1.6
-  "$UNDINE" generate --events 200000 --seed 11 --output "$tmp/events.jsonl" 2> "$tmp/generate.log"
+  config=$ROOT/configs/demo.yaml kill_after='0.9 1.4 1.1 1.7 1.3'
+  "$UNDINE" generate --events 400000 --seed 11 --output "$tmp/events.jsonl" 2> "$tmp/generate.log"
   ;;
 kuairand)
-  config=$ROOT/configs/kuairand.yaml kills=3 between=4
+  config=$ROOT/configs/kuairand.yaml kill_after='2.5 2 1.5 2.5'
   data=$(data_dir kuairand_pure) || skip "the KuaiRand log is not on this machine (UNDINE_DATA names its folder)"
   k=$data/kuairand_pure
   "$UNDINE" import kuairand --log "$k/log_standard_20220425_20220504.csv.zst" \
@@ -37,13 +37,20 @@ run() {
   pid=$!
   pids=$pid
 }
-for i in $(seq 1 "$kills"); do
+# However fast the machine is, the first two runs are killed in the middle; later ones where they still run.
+kills=0
+for seconds in $kill_after; do
   run
-  sleep "$between"
-  kill -9 "$pid" 2>/dev/null || fail "run $i ended before it could be killed: raise the number of events"
-  wait "$pid" 2>/dev/null || true
-  say "killed after $between s: $(ls "$tmp/state/versions" 2>/dev/null | grep -c '^0' || true) versions"
+  sleep "$seconds"
+  if ! kill -9 "$pid" 2> /dev/null; then
+    [ $kills -ge 2 ] || fail "run $((kills + 1)) ended within $seconds s: raise the number of events"
+    break
+  fi
+  kills=$((kills + 1))
+  wait "$pid" 2> /dev/null || true
+  say "killed after $seconds s: $(ls "$tmp/state/versions" 2> /dev/null | grep -c '^0' || true) versions"
 done
+wait "$pid" 2> /dev/null || true
 run
 wait "$pid" || fail "the last run ended with an error: $(tail -n 3 "$tmp/run.log")"
 pids=""
