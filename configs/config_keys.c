@@ -282,6 +282,14 @@ static const struct config_key keys[] = {
      .fixed = true,
      .doc = "How long past its window an impression is still known, to recognise duplicates and "
             "late clicks."},
+    {.path = "join.pending_max",
+     .type = CONFIG_BYTES,
+     AT(ingest.join.pending_max_bytes),
+     RANGE(MIB, TIB),
+     .fallback = "4GiB",
+     .doc = "Bound on the memory of the impressions that are still known. None of them can go before "
+            "its time, so at this bound the daemon stops; nothing is lost, it goes on under a "
+            "larger one."},
     {.path = "join.negative_rate",
      .type = CONFIG_REAL,
      AT(ingest.join.negative_rate),

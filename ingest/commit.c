@@ -102,6 +102,22 @@ void ingest_publish(struct ingest *in)
     pthread_mutex_unlock(&in->lock);
 }
 
+/* Impressions must be known for their window, so nothing may go to make room and waiting would not
+ * make any: the daemon stops, with all of it committed, and goes on under a larger bound. */
+static int check_pending(const struct ingest *in, struct undine_err *err)
+{
+    uint64_t bytes = join_bytes(in->join), max = in->opt->join.pending_max_bytes;
+    if (max == 0 || bytes <= max) {
+        return UNDINE_OK;
+    }
+    return undine_err_set(
+        err, UNDINE_EFULL,
+        "the impressions of one attribution window hold %llu bytes, more than "
+        "`join.pending_max`, which is %llu: raise it, or shorten `join.window` or "
+        "`join.memory` on a new state",
+        (unsigned long long)bytes, (unsigned long long)max);
+}
+
 int ingest_commit(struct ingest *in, struct undine_err *err)
 {
     UNDINE_ASSERT(ingest_counters_close(&in->meta.counters));
@@ -138,7 +154,7 @@ int ingest_commit(struct ingest *in, struct undine_err *err)
     in->dirty = false;
     in->unsynced = true;
     ingest_publish(in);
-    return UNDINE_OK;
+    return check_pending(in, err);
 }
 
 int ingest_sync(struct ingest *in, bool now, struct undine_err *err)

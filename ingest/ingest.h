@@ -37,6 +37,8 @@ struct ingest_options {
         int64_t memory_ms;    /* how long past the deadline an impression's id is still known */
         double negative_rate; /* share of negatives kept, in (0, 1] */
         uint64_t negative_seed;
+        uint64_t pending_max_bytes; /* of the impressions still known; beyond it UNDINE_EFULL after the
+                                       commit; 0 = no bound */
     } join;
     struct {
         uint32_t poll_max; /* messages a poll */

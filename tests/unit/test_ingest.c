@@ -147,6 +147,31 @@ static void test_bad_messages_are_counted_and_kept(void **state)
     ingest_world_close(&world);
 }
 
+/* The bound on pending impressions stops the loop after a commit; under a larger one it goes on. */
+static void test_pending_bound_stops_without_loss(void **state)
+{
+    (void)state;
+    struct undine_err err = {.msg = "?"};
+    add_few(0, 2);
+    world.opt.join.pending_max_bytes = 1;
+    open_world(&bounded);
+    int rc = 1;
+    for (int k = 0; k < TO_THE_END && rc > 0; k++) {
+        rc = ingest_step(world.ingest, &err);
+    }
+    assert_int_equal(rc, UNDINE_EFULL);
+    assert_non_null(strstr(err.msg, "`join.pending_max`"));
+    ingest_world_close(&world);
+
+    world.opt.join.pending_max_bytes = 1 << 20;
+    open_world(&bounded);
+    steps(TO_THE_END);
+    assert_int_equal(status.counters.events, 2);
+    assert_int_equal(status.counters.applied, 2);
+    assert_int_equal(status.counters.positives, 1);
+    ingest_world_close(&world);
+}
+
 /* ---- the store and its configuration ---- */
 
 static void expect_refused(const char *text, const char *const *words, size_t n)
@@ -511,6 +536,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_bad_messages_are_counted_and_kept),
+        TEST(test_pending_bound_stops_without_loss),
         TEST(test_changed_configuration_is_refused),
         TEST(test_closed_store_takes_no_more),
         TEST(test_kept_open_goes_on),
