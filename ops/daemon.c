@@ -26,6 +26,7 @@ struct daemon {
     struct ingest *ingest;
     struct trainer *trainer;
     struct publisher *publisher;
+    struct version_info restored; /* number 0 = none */
     pthread_t ingest_thread, learner_thread;
     bool started;
     atomic_bool stop;        /* asked to end */
@@ -158,7 +159,7 @@ static int open_learner(struct daemon *d, struct undine_err *err)
         return rc;
     }
     struct snapshot *snapshot = NULL;
-    struct version_info info;
+    struct version_info info = {0};
     uint64_t tail = example_log_tail(d->log), head = example_log_head(d->log);
     int found = version_restore(d->versions_dir, tail, head, &snapshot, &info, version_skipped, d,
                                 err);
@@ -174,6 +175,7 @@ static int open_learner(struct daemon *d, struct undine_err *err)
     if (found > 0) {
         rc = trainer_restore(d->trainer, snapshot, err);
         snapshot_free(snapshot);
+        d->restored = info;
         daemon_say(d, 6, "version", "restored version %s: %llu examples learned, %llu in the log",
                    info.name, (unsigned long long)info.trained_seq, (unsigned long long)head);
     }
@@ -207,6 +209,7 @@ int daemon_open(struct daemon **out, const struct daemon_options *opt, struct un
             .versions_dir = d->versions_dir,
             .store = d->store,
             .log = d->log,
+            .newest = d->restored,
             .keep = d->config->snapshot.keep,
             .shard = d->config->ingest.shard,
             .config_digest = d->config->ingest.config_digest,

@@ -93,21 +93,6 @@ static void *publisher_main(void *payload)
     return NULL;
 }
 
-static int find_newest(struct publisher *p, struct undine_err *err)
-{
-    enum { LIST_MAX = 1024 };
-    struct version_info *list = calloc(LIST_MAX, sizeof *list);
-    if (list == NULL) {
-        return undine_err_set(err, UNDINE_ENOMEM, "no memory to list versions");
-    }
-    int n = version_list(p->opt.versions_dir, list, LIST_MAX, err);
-    if (n > 0) {
-        p->status.newest = list[n - 1];
-    }
-    free(list);
-    return n < 0 ? n : UNDINE_OK;
-}
-
 int publisher_open(struct publisher **out, const struct publisher_options *opt,
                    struct undine_err *err)
 {
@@ -118,17 +103,12 @@ int publisher_open(struct publisher **out, const struct publisher_options *opt,
     p->opt = *opt;
     (void)pthread_mutex_init(&p->mutex, NULL);
     (void)pthread_cond_init(&p->changed, NULL);
-    int rc = find_newest(p, err);
-    if (rc == UNDINE_OK) {
-        int failed = pthread_create(&p->thread, NULL, publisher_main, p);
-        p->started = failed == 0;
-        if (failed != 0) {
-            rc = undine_err_sys(err, UNDINE_EIO, failed, "starting the publisher thread");
-        }
-    }
-    if (rc != UNDINE_OK) {
+    p->status.newest = opt->newest;
+    int failed = pthread_create(&p->thread, NULL, publisher_main, p);
+    p->started = failed == 0;
+    if (failed != 0) {
         publisher_close(p);
-        return rc;
+        return undine_err_sys(err, UNDINE_EIO, failed, "starting the publisher thread");
     }
     *out = p;
     return UNDINE_OK;

@@ -14,6 +14,8 @@ struct publisher_options {
     const char *versions_dir; /* borrowed */
     struct store *store;
     struct example_log *log;
+    struct version_info newest; /* the valid one that was restored; number 0 = none.  What lies in
+                                   the directory and did not validate does not count as written */
     uint32_t keep, shard;
     uint64_t config_digest;
     /* Told of every version that could not be written; on the publisher's thread. */
@@ -28,7 +30,7 @@ struct publisher_status {
 };
 
 struct publisher;
-/* Starts the thread; newest is read from the directory. */
+/* Starts the thread. */
 int publisher_open(struct publisher **out, const struct publisher_options *opt,
                    struct undine_err *err);
 void publisher_close(struct publisher *p); /* finishes what was given */

@@ -65,6 +65,19 @@ ends 0 replay versions
 as_whole versions
 say "ok: versions that cannot be written"
 
+# A published version that was damaged since: the next start goes on from an older one and publishes a whole one again.
+ends 0 replay damaged -o snapshot.interval=100ms
+damaged=$(cat "$tmp/damaged/versions/CURRENT")
+printf 'damaged' | dd of="$tmp/damaged/versions/$damaged/model.safetensors" bs=1 seek=5000 conv=notrunc status=none
+ends 1 "$UNDINE" inspect version --state "$tmp/damaged" > "$tmp/inspect.json" 2> "$tmp/inspect.log"
+says inspect 'model.safetensors'
+ends 0 replay damaged -o snapshot.interval=100ms
+says damaged "version $damaged is not usable and is skipped"
+as_whole damaged
+ends 0 "$UNDINE" inspect version --state "$tmp/damaged" > "$tmp/inspect.json" 2> "$tmp/inspect.log"
+[ "$(field "$tmp/inspect.json" model_digest)" = "$(field "$tmp/whole.json" model_digest)" ] || fail "another model is published"
+say "ok: a damaged version"
+
 # Caches and queues at their smallest change nothing.
 ends 0 replay small -o users.cache=1MiB -o order.waiting_max=1000 -o ingest.backlog_max=1000 -o store.cache=1MiB \
   -o store.write_buffer=4MiB -o ingest.poll_max=7
