@@ -34,7 +34,8 @@ static const char *const names_emit[] = {"click", "deadline", NULL};
 static const char *const names_model[] = {"base", "din", NULL};
 static const char *const names_activation[] = {"sigmoid", "relu", "tanh", "prelu", "dice", NULL};
 static const char *const names_input[] = {"paper", "official", NULL};
-static const char *const names_normalize[] = {"none", "softmax", "sqrt_dim", "length", NULL};
+static const char *const names_normalize[] = {"none",   "softmax",        "sqrt_dim",
+                                              "length", "scaled_softmax", NULL};
 static const char *const names_dice[] = {"batch", "running", "auto", NULL};
 static const char *const names_optimizer[] = {"sgd", "adagrad", "adam", NULL};
 static const char *const names_mba[] = {"once", "count", NULL};
@@ -387,8 +388,9 @@ static const struct config_key keys[] = {
      AT(trainer.model.unit.normalize),
      .names = names_normalize,
      .fallback = "none",
-     .doc = "What is done to the weights of a sequence: nothing (the paper), softmax, division by "
-            "the root of the width, or by the number of steps."},
+     .doc = "What is done to the weights a of a sequence: nothing (the paper), `softmax`, "
+            "`sqrt_dim`: division by the root of the step's width E, `length`: division by the "
+            "number of steps, `scaled_softmax` (the authors' code): softmax of a / sqrt(E)."},
     SECTION("model.mlp", "The layers on top."),
     {.path = "model.mlp.hidden",
      .type = CONFIG_INTS,

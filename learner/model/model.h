@@ -28,7 +28,13 @@ enum model_unit_input {
     UNIT_PAPER,   /* [h, h*c, c]: paper fig. 2 and text */
     UNIT_OFFICIAL /* [q, k, q-k, q*k]: the authors' code */
 };
-enum model_normalize { UNIT_NONE, UNIT_SOFTMAX, UNIT_SQRT_DIM, UNIT_LENGTH };
+enum model_normalize {
+    UNIT_NONE,          /* the paper */
+    UNIT_SOFTMAX,       /* softmax(a), DIEN's code of DIN */
+    UNIT_SQRT_DIM,      /* a / sqrt(E) */
+    UNIT_LENGTH,        /* a / H */
+    UNIT_SCALED_SOFTMAX /* softmax(a / sqrt(E)), DIN's code */
+};
 enum model_dice { DICE_BATCH, DICE_RUNNING, DICE_AUTO /* running below 32 rows */ };
 
 struct model_options {

@@ -26,7 +26,8 @@ static const char *const KINDS[] = {"base", "din", NULL};
 static const char *const POOLS[] = {"sum", "mean", NULL};
 static const char *const INPUTS[] = {"paper", "official", NULL};
 static const char *const ACTIVATIONS[] = {"sigmoid", "relu", "tanh", "prelu", "dice", NULL};
-static const char *const NORMALIZES[] = {"none", "softmax", "sqrt_dim", "length", NULL};
+static const char *const NORMALIZES[] = {"none",   "softmax",        "sqrt_dim",
+                                         "length", "scaled_softmax", NULL};
 static const char *const DICES[] = {"batch", "running", "auto", NULL};
 
 /* ---- bounds ------------------------------------------------------------------------------- */

@@ -63,26 +63,31 @@ static real plain_scale(const struct sequence *q, size_t steps)
     if (by_length) {
         return R(1.0) / (real)steps;
     }
-    return q->din && q->normalize == UNIT_SQRT_DIM ? (real)(1.0 / sqrt((double)q->e)) : R(1.0);
+    bool by_root = q->normalize == UNIT_SQRT_DIM || q->normalize == UNIT_SCALED_SOFTMAX;
+    return q->din && by_root ? (real)(1.0 / sqrt((double)q->e)) : R(1.0);
+}
+
+static bool is_softmax(const struct sequence *q)
+{
+    return q->din && (q->normalize == UNIT_SOFTMAX || q->normalize == UNIT_SCALED_SOFTMAX);
 }
 
 /* a (steps > 0): numbers of the unit in, weights out. */
 static void normalize(const struct sequence *q, const struct pass *pass, real *a, size_t steps)
 {
-    if (q->normalize == UNIT_SOFTMAX) {
-        pass->k->softmax(a, steps);
-        return;
-    }
     real scale = plain_scale(q, steps);
     for (size_t j = 0; j < steps; j++) {
         a[j] *= scale;
+    }
+    if (is_softmax(q)) {
+        pass->k->softmax(a, steps);
     }
 }
 
 /* da: dL/dweight in, dL/da out. */
 static void normalize_backward(const struct sequence *q, real *da, const real *weight, size_t steps)
 {
-    if (q->normalize == UNIT_SOFTMAX) {
+    if (is_softmax(q)) {
         double mean = 0.0;
         for (size_t j = 0; j < steps; j++) {
             mean += (double)weight[j] * (double)da[j];
@@ -90,7 +95,6 @@ static void normalize_backward(const struct sequence *q, real *da, const real *w
         for (size_t j = 0; j < steps; j++) {
             da[j] = weight[j] * (da[j] - (real)mean);
         }
-        return;
     }
     real scale = plain_scale(q, steps);
     for (size_t j = 0; j < steps; j++) {

@@ -3,8 +3,8 @@
  *
  * base: the weights are 1 (sum) or 1/H (mean).  din: an activation unit's number for the step and
  * the candidate, of which the query is made by concatenating the pooled candidate fields that the
- * sequence names; then normalised: not at all (the paper), by softmax over the history, by
- * 1/sqrt(E), by 1/H. An empty history gives v = 0 and no gradient. */
+ * sequence names; then normalised: not at all (the paper), by softmax over the history (of a,
+ * or of a/sqrt(E)), by 1/sqrt(E), by 1/H. An empty history gives v = 0 and no gradient. */
 #ifndef UNDINE_LEARNER_MODEL_SEQUENCE_H
 #define UNDINE_LEARNER_MODEL_SEQUENCE_H
 

@@ -193,15 +193,17 @@ static double *unit_numbers(const struct reference *r, uint32_t q, size_t pairs)
 static void weigh(const struct reference *r, double *a, size_t steps, size_t e)
 {
     bool din = r->opt->kind == MODEL_DIN;
-    double sum = 0.0;
+    bool softmax =
+        r->opt->unit.normalize == UNIT_SOFTMAX || r->opt->unit.normalize == UNIT_SCALED_SOFTMAX;
+    double by = r->opt->unit.normalize == UNIT_SCALED_SOFTMAX ? sqrt((double)e) : 1.0, sum = 0.0;
     for (size_t i = 0; i < steps; i++) {
-        sum += exp(a[i]);
+        sum += exp(a[i] / by);
     }
     for (size_t i = 0; i < steps; i++) {
         if (!din) {
             a[i] = r->opt->base_pool == SCHEMA_POOL_MEAN ? 1.0 / (double)steps : 1.0;
-        } else if (r->opt->unit.normalize == UNIT_SOFTMAX) {
-            a[i] = exp(a[i]) / sum;
+        } else if (softmax) {
+            a[i] = exp(a[i] / by) / sum;
         } else if (r->opt->unit.normalize == UNIT_SQRT_DIM) {
             a[i] /= sqrt((double)e);
         } else if (r->opt->unit.normalize == UNIT_LENGTH) {

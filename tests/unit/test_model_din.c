@@ -147,6 +147,13 @@ static void test_golden(void **state)
     assert_near((double)v[0], .2300359672, "softmax v[0]");
     assert_near((double)v[1], 1.1017086284, "softmax v[1]");
     alone_close(&t);
+    o = golden_options(UNIT_SCALED_SOFTMAX);
+    alone_open(&t, 2, &o);
+    golden_fill(&t);
+    v = alone_run(&t, history, 2);
+    assert_near((double)v[0], .235881629487, "scaled_softmax v[0]");
+    assert_near((double)v[1], 1.108528567735, "scaled_softmax v[1]");
+    alone_close(&t);
 }
 
 static void test_normalize_scales(void **state)
@@ -172,13 +179,13 @@ static void test_a5_duplicates(void **state)
     static const uint32_t history[] = {1, 2, 3, 1, 2, 3, 1, 2, 3};
     static struct alone t;
     real once[2];
-    for (int norm = UNIT_NONE; norm <= UNIT_SOFTMAX; norm++) {
+    for (int norm = UNIT_NONE; norm <= UNIT_SCALED_SOFTMAX; norm++) {
         struct model_options o = golden_options((enum model_normalize)norm);
         alone_open(&t, 2, &o);
         alone_randomize(&t, 5);
         memcpy(once, alone_run(&t, history, 3), sizeof once);
         const real *thrice = alone_run(&t, history, 9);
-        double times = norm == UNIT_NONE ? 3.0 : 1.0;
+        double times = norm == UNIT_NONE || norm == UNIT_SQRT_DIM ? 3.0 : 1.0;
         assert_near((double)thrice[0], times * (double)once[0], "v[0]");
         assert_near((double)thrice[1], times * (double)once[1], "v[1]");
         alone_close(&t);
@@ -423,7 +430,7 @@ static void test_a4_empty_history(void **state)
     (void)state;
     static struct whole t;
     struct model_options o = MODEL_OPTIONS_DEFAULT;
-    for (int norm = UNIT_NONE; norm <= UNIT_LENGTH; norm++) {
+    for (int norm = UNIT_NONE; norm <= UNIT_SCALED_SOFTMAX; norm++) {
         o.unit.normalize = (enum model_normalize)norm;
         whole_open(&t, &o, true);
         uint32_t none[EXAMPLES + 1] = {0};

@@ -169,7 +169,7 @@ static void test_unit_inputs_and_normalisation(void **state)
     (void)state;
     struct model_options o = small(MODEL_DIN);
     for (int input = UNIT_PAPER; input <= UNIT_OFFICIAL; input++) {
-        for (int norm = UNIT_NONE; norm <= UNIT_LENGTH; norm++) {
+        for (int norm = UNIT_NONE; norm <= UNIT_SCALED_SOFTMAX; norm++) {
             char what[64];
             o.unit.input = (enum model_unit_input)input;
             o.unit.normalize = (enum model_normalize)norm;

@@ -145,6 +145,9 @@ static void test_base(void **state)
     check(&o, "base sum");
     o.base_pool = SCHEMA_POOL_MEAN;
     check(&o, "base mean");
+    o.base_pool = SCHEMA_POOL_SUM;
+    o.unit.normalize = UNIT_SOFTMAX; /* of no concern to a model without unit */
+    check(&o, "base sum, softmax");
 }
 
 static void test_din_activations(void **state)
@@ -172,6 +175,8 @@ static void test_din_official_softmax(void **state)
     check(&o, "official, sqrt_dim");
     o.unit.normalize = UNIT_LENGTH;
     check(&o, "official, length");
+    o.unit.normalize = UNIT_SCALED_SOFTMAX;
+    check(&o, "official, scaled_softmax");
 }
 
 int main(void)
