@@ -84,6 +84,38 @@ int config_entry_table(struct config_declared *d, const char *name, const char *
     return rc;
 }
 
+int config_entry_rate(struct config_declared *d, const char *name, const char *rate,
+                      const struct config_where *where, struct undine_err *err)
+{
+    const struct config_key *map = config_key_find("learner.optimizer.rates");
+    char path[SCHEMA_NAME_MAX + sizeof "learner.optimizer.rates."];
+    if (name[0] == '\0' || strlen(name) >= SCHEMA_NAME_MAX) {
+        return config_fail(err, where, "`%s.%.60s`: a table's name has 1..%d bytes", map->path,
+                           name, SCHEMA_NAME_MAX - 1);
+    }
+    uint32_t i = 0;
+    while (i < d->n_rates && strcmp(d->rates[i].name, name) != 0) {
+        i++;
+    }
+    if (i == CONFIG_ENTRIES_MAX) {
+        return fail_full(map->path, CONFIG_ENTRIES_MAX, where, err);
+    }
+    (void)snprintf(path, sizeof path, "%s.%s", map->path, name);
+    struct config_key key = {.path = path,
+                             .type = CONFIG_REAL,
+                             .offset = (uint32_t)offsetof(struct config_rate, rate),
+                             .size = sizeof d->rates[0].rate,
+                             .real_min = map->real_min,
+                             .real_max = map->real_max};
+    int rc = config_value_set_text(&d->rates[i], &key, rate, where, err);
+    if (rc == UNDINE_OK) {
+        (void)strcpy(d->rates[i].name, name);
+        d->rate_at[i] = *where;
+        d->n_rates = i == d->n_rates ? i + 1 : d->n_rates;
+    }
+    return rc;
+}
+
 bool config_kafka_is_secret(const char *key)
 {
     static const char *const patterns[] = {"*password*", "*secret*", "*.key", "*.pem",
@@ -212,6 +244,19 @@ static int add_topic(struct config *c, const struct config_topic *t,
     return UNDINE_OK;
 }
 
+static int add_rate(struct config *c, const struct config_rate *r, const struct config_where *where,
+                    struct undine_err *err)
+{
+    int t = schema_table_find(&c->schema, r->name);
+    if (t < 0) {
+        return config_fail(err, where,
+                           "`learner.optimizer.rates`: table `%s` is not declared under `tables`",
+                           r->name);
+    }
+    c->trainer.table_rate[t] = r->rate;
+    return UNDINE_OK;
+}
+
 int config_entries_resolve(struct config *c, const struct config_declared *d,
                            struct undine_err *err)
 {
@@ -235,6 +280,9 @@ int config_entries_resolve(struct config *c, const struct config_declared *d,
     }
     for (uint32_t i = 0; rc == UNDINE_OK && i < d->n_topics; i++) {
         rc = add_topic(c, &d->topics[i], &d->topic_at[i], err);
+    }
+    for (uint32_t i = 0; rc == UNDINE_OK && i < d->n_rates; i++) {
+        rc = add_rate(c, &d->rates[i], &d->rate_at[i], err);
     }
     if (rc == UNDINE_OK) {
         rc = schema_check(s, err);

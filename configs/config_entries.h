@@ -10,12 +10,13 @@
 
 struct config_declared {
     struct config_table tables[CONFIG_ENTRIES_MAX];
+    struct config_rate rates[CONFIG_ENTRIES_MAX];
     struct config_field fields[CONFIG_ENTRIES_MAX];
     struct config_sequence sequences[CONFIG_ENTRIES_MAX];
     struct config_topic topics[CONFIG_ENTRIES_MAX];
-    struct config_where table_at[CONFIG_ENTRIES_MAX], field_at[CONFIG_ENTRIES_MAX],
-        sequence_at[CONFIG_ENTRIES_MAX], topic_at[CONFIG_ENTRIES_MAX];
-    uint32_t n_tables, n_fields, n_sequences, n_topics;
+    struct config_where table_at[CONFIG_ENTRIES_MAX], rate_at[CONFIG_ENTRIES_MAX],
+        field_at[CONFIG_ENTRIES_MAX], sequence_at[CONFIG_ENTRIES_MAX], topic_at[CONFIG_ENTRIES_MAX];
+    uint32_t n_tables, n_rates, n_fields, n_sequences, n_topics;
 };
 
 /* Room for one more entry of the list `path` ("fields"), declared at where; NULL and an error where
@@ -25,6 +26,9 @@ void *config_entry_add(struct config_declared *d, const char *path,
 /* Declare a table, or change the width of one. */
 int config_entry_table(struct config_declared *d, const char *name, const char *dim, bool replace,
                        const struct config_where *where, struct undine_err *err);
+/* Give a table a learning rate of its own; the table may be declared later. */
+int config_entry_rate(struct config_declared *d, const char *name, const char *rate,
+                      const struct config_where *where, struct undine_err *err);
 /* Set a librdkafka property, after asking whether it may be set. */
 int config_entry_kafka(struct config *c, const char *key, const char *value, bool secret,
                        const struct config_where *where, struct undine_err *err);

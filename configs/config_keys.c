@@ -37,7 +37,9 @@ static const char *const names_input[] = {"paper", "official", NULL};
 static const char *const names_normalize[] = {"none",   "softmax",        "sqrt_dim",
                                               "length", "scaled_softmax", NULL};
 static const char *const names_dice[] = {"batch", "running", "auto", NULL};
-static const char *const names_optimizer[] = {"sgd", "adagrad", "adam", NULL};
+static const char *const names_optimizer[] = {"sgd", "adagrad", "adam", "ftrl", NULL};
+static const char *const names_decay[] = {"constant", "exponential", "inverse_sqrt", "linear",
+                                          NULL};
 static const char *const names_mba[] = {"once", "count", NULL};
 
 static const struct config_key keys[] = {
@@ -288,9 +290,10 @@ static const struct config_key keys[] = {
      AT(ingest.join.pending_max_bytes),
      RANGE(MIB, TIB),
      .fallback = "4GiB",
-     .doc = "Bound on the memory of the impressions that are still known. None of them can go before "
-            "its time, so at this bound the daemon stops; nothing is lost, it goes on under a "
-            "larger one."},
+     .doc =
+         "Bound on the memory of the impressions that are still known. None of them can go before "
+         "its time, so at this bound the daemon stops; nothing is lost, it goes on under a "
+         "larger one."},
     {.path = "join.negative_rate",
      .type = CONFIG_REAL,
      AT(ingest.join.negative_rate),
@@ -336,7 +339,8 @@ static const struct config_key keys[] = {
      .fallback = "256MiB",
      .doc = "Memory for users; the others wait in the store."},
 
-    SECTION("model", "What is learned. A change needs an empty state directory (else exit code 4)."),
+    SECTION("model",
+            "What is learned. A change needs an empty state directory (else exit code 4)."),
     {.path = "model.kind",
      .type = CONFIG_ENUM,
      AT(trainer.model.kind),
@@ -476,7 +480,7 @@ static const struct config_key keys[] = {
      AT(trainer.optimizer.kind),
      .names = names_optimizer,
      .fallback = "adagrad",
-     .doc = "`adam` moves only the rows that a batch touches."},
+     .doc = "`adam` moves only the rows that a batch touches. `ftrl`: FTRL-proximal."},
     {.path = "learner.optimizer.rate",
      .type = CONFIG_REAL,
      AT(trainer.optimizer.rate),
@@ -515,6 +519,62 @@ static const struct config_key keys[] = {
      REALS(0, 0.99999999),
      .fallback = "0.999",
      .doc = "Adam: decay of the square."},
+    {.path = "learner.optimizer.beta",
+     .type = CONFIG_REAL,
+     AT(trainer.optimizer.beta),
+     REALS(1e-12, 1e6),
+     .fallback = "1",
+     .doc = "FTRL: added to the root of the sum of squares."},
+    {.path = "learner.optimizer.l1",
+     .type = CONFIG_REAL,
+     AT(trainer.optimizer.l1),
+     REALS(0, 1e6),
+     .fallback = "0",
+     .doc = "FTRL: weights whose gradients sum up to less are 0."},
+    {.path = "learner.optimizer.l2",
+     .type = CONFIG_REAL,
+     AT(trainer.optimizer.l2),
+     REALS(0, 1e6),
+     .fallback = "0",
+     .doc = "FTRL: pull towards 0."},
+    {.path = "learner.optimizer.rates",
+     .type = CONFIG_MAP,
+     .fallback = "{}",
+     .real_min = 1e-9,
+     .real_max = 10,
+     .doc = "Learning rates of tables that shall not have `rate`, `user: 0.01`."},
+    {.path = "learner.optimizer.warmup",
+     .type = CONFIG_INT,
+     AT(trainer.schedule.warmup),
+     RANGE(0, INT_MAX_SAFE),
+     .fallback = "0",
+     .doc = "Examples over which all rates rise from 0."},
+    {.path = "learner.optimizer.decay",
+     .type = CONFIG_ENUM,
+     AT(trainer.schedule.decay),
+     .names = names_decay,
+     .fallback = "constant",
+     .doc = "How all rates fall after that, e examples later: `exponential` by decay_rate ^ "
+            "(e / decay_examples), `inverse_sqrt` by 1 / sqrt(1 + e / decay_examples), `linear` by "
+            "1 - e / decay_examples."},
+    {.path = "learner.optimizer.decay_rate",
+     .type = CONFIG_REAL,
+     AT(trainer.schedule.decay_rate),
+     REALS(1e-9, 1),
+     .fallback = "0.9",
+     .doc = "`exponential`: what is left of the rates after each `decay_examples`."},
+    {.path = "learner.optimizer.decay_examples",
+     .type = CONFIG_INT,
+     AT(trainer.schedule.decay_examples),
+     RANGE(1, INT_MAX_SAFE),
+     .fallback = "1000000",
+     .doc = "Period of the decay."},
+    {.path = "learner.optimizer.floor",
+     .type = CONFIG_REAL,
+     AT(trainer.schedule.floor),
+     REALS(0, 1),
+     .fallback = "0.1",
+     .doc = "Least factor of the decay: an endless stream needs a rate that does not vanish."},
     SECTION("learner.mba",
             "Mini-batch aware regularization of embeddings (DIN paper, Eq. 4 to 7)."),
     {.path = "learner.mba.lambda",

@@ -37,6 +37,10 @@ struct config_table {
     char name[SCHEMA_NAME_MAX];
     uint32_t dim;
 };
+struct config_rate {
+    char name[SCHEMA_NAME_MAX];
+    double rate;
+};
 struct config_field {
     char name[SCHEMA_NAME_MAX];
     enum schema_group of;

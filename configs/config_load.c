@@ -138,6 +138,17 @@ static int fail_type(struct loader *l, const yaml_node_t *node, const struct con
                        key->type == CONFIG_LIST ? "list (`- name: ...`)" : "mapping");
 }
 
+/* One entry of a mapping of names that the user chooses. */
+static int load_entry(struct loader *l, const char *map, const char *name, const char *text,
+                      bool secret, const struct config_where *where)
+{
+    bool override = where->file == NULL;
+    return strcmp(map, "kafka") == 0 ? config_entry_kafka(l->c, name, text, secret, where, l->err)
+           : strcmp(map, "tables") == 0
+               ? config_entry_table(&l->declared, name, text, override, where, l->err)
+               : config_entry_rate(&l->declared, name, text, where, l->err);
+}
+
 static int load_map(struct loader *l, const yaml_node_t *node, const struct config_key *key)
 {
     bool kafka = strcmp(key->path, "kafka") == 0, from_file = false;
@@ -158,8 +169,7 @@ static int load_map(struct loader *l, const yaml_node_t *node, const struct conf
         if (text == NULL) {
             return UNDINE_ECONFIG;
         }
-        int rc = kafka ? config_entry_kafka(l->c, name, text, from_file, &where, l->err)
-                       : config_entry_table(&l->declared, name, text, false, &where, l->err);
+        int rc = load_entry(l, key->path, name, text, from_file, &where);
         if (rc != UNDINE_OK) {
             return rc;
         }
@@ -366,12 +376,12 @@ static int load_override(struct loader *l, const char *override)
     if (text == NULL) {
         return UNDINE_ECONFIG;
     }
-    if (strncmp(path, "kafka.", strlen("kafka.")) == 0) {
-        return config_entry_kafka(l->c, path + strlen("kafka."), text, false, &where, l->err);
-    }
-    if (strncmp(path, "tables.", strlen("tables.")) == 0) {
-        return config_entry_table(&l->declared, path + strlen("tables."), text, true, &where,
-                                  l->err);
+    static const char *const maps[] = {"kafka", "tables", "learner.optimizer.rates"};
+    for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++) {
+        size_t len = strlen(maps[i]);
+        if (strncmp(path, maps[i], len) == 0 && path[len] == '.') {
+            return load_entry(l, maps[i], path + len + 1, text, false, &where);
+        }
     }
     const struct config_key *key = config_key_find(path);
     if (key == NULL || strstr(path, "[]") != NULL) {

@@ -154,21 +154,48 @@ static void show_list(FILE *out, const struct config *c, const struct config_key
     }
 }
 
+/* The i-th entry of a mapping: its name, and its value written; false behind the last. */
+static bool show_entry(FILE *out, const struct config *c, const struct config_key *map, uint32_t i,
+                       const char *before)
+{
+    const struct schema *s = &c->schema;
+    if (strcmp(map->path, "kafka") == 0) {
+        if (i < c->n_kafka) {
+            (void)fputs(before, out);
+            config_string_print(out, c->kafka[i].key);
+            (void)fputs(": ", out);
+            config_string_print(out, c->kafka_secret[i] ? "********" : c->kafka[i].value);
+            (void)fputc('\n', out);
+        }
+        return i < c->n_kafka;
+    }
+    bool rates = strcmp(map->path, "tables") != 0;
+    if (i < s->n_tables && (!rates || c->trainer.table_rate[i] > 0.0)) {
+        (void)fputs(before, out);
+        config_string_print(out, s->tables[i].name);
+        (void)fprintf(out, rates ? ": %.17g\n" : ": %.0f\n",
+                      rates ? c->trainer.table_rate[i] : (double)s->tables[i].dim);
+    }
+    return i < s->n_tables;
+}
+
+static bool is_empty(const struct config *c, const struct config_key *map)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->schema.n_tables; i++) {
+        n += c->trainer.table_rate[i] > 0.0;
+    }
+    return strcmp(map->path, "kafka") == 0    ? c->n_kafka == 0
+           : strcmp(map->path, "tables") == 0 ? c->schema.n_tables == 0
+                                              : n == 0;
+}
+
 static void show_map(FILE *out, const struct config *c, const struct config_key *map)
 {
-    bool kafka = strcmp(map->path, "kafka") == 0;
-    uint32_t n = kafka ? c->n_kafka : c->schema.n_tables;
-    (void)fprintf(out, "%s:%s\n", map->path, n == 0 ? " {}" : "");
-    for (uint32_t i = 0; i < n; i++) {
-        (void)fputs("  ", out);
-        config_string_print(out, kafka ? c->kafka[i].key : c->schema.tables[i].name);
-        (void)fputs(": ", out);
-        if (!kafka) {
-            (void)fprintf(out, "%u", c->schema.tables[i].dim);
-        } else {
-            config_string_print(out, c->kafka_secret[i] ? "********" : c->kafka[i].value);
-        }
-        (void)fputc('\n', out);
+    bool nested = strchr(map->path, '.') != NULL;
+    indent(out, map->path);
+    (void)fprintf(out, "%s:%s\n", config_key_name(map), is_empty(c, map) ? " {}" : "");
+    for (uint32_t i = 0; show_entry(out, c, map, i, nested ? "      " : "  "); i++) {
     }
 }
 

@@ -8,6 +8,23 @@ static int bad(struct undine_err *err, const char *key, double value, const char
                           expected);
 }
 
+static int check_ftrl(const struct optimizer_options *opt, struct undine_err *err)
+{
+    if (opt->dense_rate <= 0.0) {
+        return bad(err, "dense_rate", opt->dense_rate, "a number above 0");
+    }
+    if (!(opt->beta > 0.0 && opt->beta <= 1e6)) {
+        return bad(err, "beta", opt->beta, "a number above 0");
+    }
+    if (!(opt->l1 >= 0.0 && opt->l1 <= 1e6)) {
+        return bad(err, "l1", opt->l1, "a number of at least 0");
+    }
+    if (!(opt->l2 >= 0.0 && opt->l2 <= 1e6)) {
+        return bad(err, "l2", opt->l2, "a number of at least 0");
+    }
+    return UNDINE_OK;
+}
+
 int optimizer_check(const struct optimizer_options *opt, struct undine_err *err)
 {
     if (!(opt->rate > 0.0 && opt->rate <= 1e6)) {
@@ -34,7 +51,7 @@ int optimizer_check(const struct optimizer_options *opt, struct undine_err *err)
     if (opt->kind == OPTIMIZER_ADAM && opt->eps <= 0.0) {
         return bad(err, "eps", opt->eps, "a number above 0");
     }
-    return UNDINE_OK;
+    return opt->kind == OPTIMIZER_FTRL ? check_ftrl(opt, err) : UNDINE_OK;
 }
 
 uint32_t optimizer_slots(enum optimizer_kind kind)
@@ -43,6 +60,7 @@ uint32_t optimizer_slots(enum optimizer_kind kind)
     case OPTIMIZER_ADAGRAD:
         return 1;
     case OPTIMIZER_ADAM:
+    case OPTIMIZER_FTRL:
         return 2;
     case OPTIMIZER_SGD:
     default:
@@ -67,6 +85,10 @@ struct optimizer_step optimizer_step(const struct optimizer_options *opt, double
         .take2 = (float)(1.0 - opt->beta2),
         .correct_m = 1.0f,
         .correct_v = 1.0f,
+        .per_rate = (float)(1.0 / rate),
+        .beta = (float)opt->beta,
+        .l1 = (float)opt->l1,
+        .l2 = (float)opt->l2,
     };
     if (opt->kind == OPTIMIZER_ADAM) {
         UNDINE_ASSERT(t >= 1);
@@ -106,6 +128,26 @@ static void apply_adam(const struct optimizer_step *s, float *restrict w, float 
     }
 }
 
+static void apply_ftrl(const struct optimizer_step *s, float *restrict w, float *restrict z,
+                       float *restrict n, const float *restrict g, size_t count)
+{
+    const float per_rate = s->per_rate, beta = s->beta, l1 = s->l1, l2 = s->l2;
+    for (size_t i = 0; i < count; i++) {
+        float root = __builtin_sqrtf(n[i]), sum = n[i] + g[i] * g[i];
+        float root_next = __builtin_sqrtf(sum);
+        /* Not touched yet (or g was 0 whenever it was): z as the weight that stands there needs it.
+         */
+        float edge = w[i] == 0.0f ? 0.0f : __builtin_copysignf(l1, w[i]);
+        float at = n[i] > 0.0f ? z[i] : -(w[i] * (beta * per_rate + l2) + edge);
+        at += g[i] - (root_next - root) * per_rate * w[i];
+        float away = __builtin_fabsf(at) - l1;
+        w[i] = away > 0.0f ? -__builtin_copysignf(away, at) / ((beta + root_next) * per_rate + l2)
+                           : 0.0f;
+        z[i] = at;
+        n[i] = sum;
+    }
+}
+
 void optimizer_apply(const struct optimizer_step *s, float *restrict w, float *restrict slot,
                      const float *restrict g, size_t n, float shrink)
 {
@@ -123,6 +165,9 @@ void optimizer_apply(const struct optimizer_step *s, float *restrict w, float *r
         break;
     case OPTIMIZER_ADAM:
         apply_adam(s, w, slot, slot + n, g, n);
+        break;
+    case OPTIMIZER_FTRL:
+        apply_ftrl(s, w, slot, slot + n, g, n);
         break;
     }
 }

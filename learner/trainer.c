@@ -8,6 +8,44 @@
 
 enum { BATCH_MAX = 1 << 20, POPULARITY_ROWS_MAX = 1 << 20 };
 
+static double rate_of(const struct trainer_options *opt, uint32_t table)
+{
+    return opt->table_rate[table] > 0.0 ? opt->table_rate[table] : opt->optimizer.rate;
+}
+
+/* Rates, their schedule, and what reckons with them. */
+static int check_rates(const struct trainer_options *opt, struct undine_err *err)
+{
+    double highest = 0.0;
+    int rc = optimizer_check(&opt->optimizer, err);
+    for (uint32_t k = 0; rc == UNDINE_OK && k < SCHEMA_TABLES_MAX; k++) {
+        struct optimizer_options o = opt->optimizer;
+        o.rate = rate_of(opt, k);
+        highest = fmax(highest, o.rate);
+        rc = optimizer_check(&o, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = schedule_check(&opt->schedule, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = mba_check(&opt->mba, highest, err);
+    }
+    if (rc < 0 || opt->optimizer.kind != OPTIMIZER_FTRL) {
+        return rc;
+    }
+    if (opt->schedule.warmup > 0 || opt->schedule.decay != SCHEDULE_CONSTANT) {
+        return undine_err_set(err, UNDINE_ECONFIG,
+                              "optimizer.kind is ftrl, whose rate cannot change on the way: "
+                              "expected no optimizer.warmup and no optimizer.decay");
+    }
+    if (opt->mba.lambda > 0.0 && opt->mba.decoupled) {
+        return undine_err_set(err, UNDINE_ECONFIG,
+                              "optimizer.kind is ftrl, whose weights follow from its sums: "
+                              "expected no decoupled decay beside it, but optimizer.l2");
+    }
+    return UNDINE_OK;
+}
+
 static int check_options(const struct trainer_options *opt, struct undine_err *err)
 {
     if (opt->batch_max < 1 || opt->batch_max > BATCH_MAX) {
@@ -27,8 +65,7 @@ static int check_options(const struct trainer_options *opt, struct undine_err *e
         return undine_err_set(err, UNDINE_ECONFIG, "metrics_window is %llu, expected at most 2^32",
                               (unsigned long long)opt->metrics_window);
     }
-    int rc = optimizer_check(&opt->optimizer, err);
-    return rc < 0 ? rc : mba_check(&opt->mba, opt->optimizer.rate, err);
+    return check_rates(opt, err);
 }
 
 static int open_tables(struct trainer *t, struct undine_err *err)
@@ -110,6 +147,9 @@ int trainer_open(struct trainer **out, const struct schema *schema,
     }
     t->schema = *schema;
     t->opt = *opt;
+    for (uint32_t k = 0; k < SCHEMA_TABLES_MAX; k++) {
+        t->opt.table_rate[k] = rate_of(opt, k);
+    }
     t->event_time_ms = t->published_event_time_ms = INT64_MIN;
     example_block_init(&t->block);
     (void)pthread_mutex_init(&t->lock, NULL);

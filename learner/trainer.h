@@ -19,6 +19,7 @@
 #include "learner/mba.h"
 #include "learner/model/model.h"
 #include "learner/optimizer.h"
+#include "learner/schedule.h"
 #include "learner/snapshot.h"
 
 struct trainer_options {
@@ -26,6 +27,8 @@ struct trainer_options {
     uint32_t batch_max;   /* examples */
     int64_t max_delay_ms; /* event time */
     struct optimizer_options optimizer;
+    double table_rate[SCHEMA_TABLES_MAX]; /* of a table's rows; 0 = optimizer.rate */
+    struct schedule_options schedule;     /* of every rate */
     double clip_norm;        /* global norm over merged rows and dense parameters; 0 = off */
     struct mba_options mba;  /* n_j counts instances, mode `running` */
     double row_scale;        /* standard deviation of a new row */

@@ -174,11 +174,12 @@ static void update_dense(struct trainer *t, const struct optimizer_step *step)
 static void update(struct trainer *t)
 {
     const struct optimizer_options *opt = &t->opt.optimizer;
-    t->counters.steps++;
-    struct optimizer_step rows = optimizer_step(opt, opt->rate, t->counters.steps);
-    struct optimizer_step dense = optimizer_step(opt, opt->dense_rate, t->counters.steps);
+    double factor = schedule_factor(&t->opt.schedule, t->counters.examples + t->builder->n);
+    uint64_t step = ++t->counters.steps;
+    struct optimizer_step dense = optimizer_step(opt, factor * opt->dense_rate, step);
     uint32_t day = event_day(t->builder->last_emit_ms);
     for (uint32_t k = 0; k < t->schema.n_tables; k++) {
+        struct optimizer_step rows = optimizer_step(opt, factor * t->opt.table_rate[k], step);
         update_table(t, k, &rows, day);
     }
     update_dense(t, &dense);

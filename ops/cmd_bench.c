@@ -83,7 +83,7 @@ static int print_learner(const struct bench_learner_options *opt,
 
 static int bench_learner(int argc, char **argv)
 {
-    static const char *const optimizers[] = {"sgd", "adagrad", "adam"};
+    static const char *const optimizers[] = {"sgd", "adagrad", "adam", "ftrl"};
     static const char *const units[] = {"paper", "official"}, *const models[] = {"base", "din"};
     static const char *const shapes[] = {
         "din, paper unit 80-40: item 18, category 18, user 18, MLP 200-80, Dice, MBA",
@@ -95,7 +95,7 @@ static int bench_learner(int argc, char **argv)
         {"batch", 'b', ARGS_INT, &batch, "N", "examples of a mini-batch (256)"},
         {"history", 0, ARGS_INT, &history, "N", "steps of every history (50)"},
         {"seconds", 0, ARGS_REAL, &seconds, "S", "time measured, in five runs (5)"},
-        {"optimizer", 0, ARGS_STRING, &optimizer, "NAME", "sgd, adagrad (default) or adam"},
+        {"optimizer", 0, ARGS_STRING, &optimizer, "NAME", "sgd, adagrad (default), adam or ftrl"},
         {"model", 0, ARGS_STRING, &model, "NAME", "din (default) or base"},
         {"unit", 0, ARGS_STRING, &unit, "NAME", "paper (default) or official"},
     };
@@ -104,10 +104,10 @@ static int bench_learner(int argc, char **argv)
     if (code >= 0) {
         return code;
     }
-    int o = word_index(optimizer, optimizers, 3), u = word_index(unit, units, 2);
+    int o = word_index(optimizer, optimizers, 4), u = word_index(unit, units, 2);
     int m = word_index(model, models, 2);
     if (o < 0 || u < 0 || m < 0) {
-        return o < 0   ? usage("--optimizer", optimizer, "sgd, adagrad or adam")
+        return o < 0   ? usage("--optimizer", optimizer, "sgd, adagrad, adam or ftrl")
                : u < 0 ? usage("--unit", unit, "paper or official")
                        : usage("--model", model, "din or base");
     }

@@ -1,6 +1,7 @@
 # Tests of learner/ (its models: model.cmake).
 undine_test(test_table SOURCES unit/test_table.c LIBS undine_learner LABELS fast)
 undine_test(test_optimizer SOURCES unit/test_optimizer.c LIBS undine_learner LABELS fast)
+undine_test(test_schedule SOURCES unit/test_schedule.c LIBS undine_learner LABELS fast)
 undine_test(test_metrics SOURCES unit/test_metrics.c LIBS undine_learner LABELS fast)
 undine_test(test_popularity SOURCES unit/test_popularity.c LIBS undine_learner LABELS fast)
 undine_test(test_batch_builder SOURCES unit/test_batch_builder.c support/example_stream.c

@@ -47,6 +47,7 @@ static void test_overfits_64_rows(void **state)
         {MODEL_BASE, ACT_PRELU, OPTIMIZER_ADAGRAD, 0.1},
         {MODEL_BASE, ACT_DICE, OPTIMIZER_ADAM, 0.01},
         {MODEL_DIN, ACT_PRELU, OPTIMIZER_SGD, 0.5},
+        {MODEL_DIN, ACT_DICE, OPTIMIZER_FTRL, 0.3},
     };
     struct schema schema = example_stream_schema(8);
     struct example_stream s;

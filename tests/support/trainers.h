@@ -19,7 +19,8 @@ static inline struct trainer_options trainers_options(void)
                       .eps = 1e-8,
                       .beta1 = 0.9,
                       .beta2 = 0.999,
-                      .accumulator = 0.1},
+                      .accumulator = 0.1,
+                      .beta = 1.0},
         .row_scale = 0.05,
         .metrics_window = 1000,
     };

@@ -282,6 +282,13 @@ static void test_overrides(void **state)
     assert_int_equal(c->n_kafka, 1);
     assert_string_equal(c->kafka[0].value, "b=c");
     config_free(c);
+    c = good("learner: {optimizer: {rates: {video: 0.5}}}\n", "learner.optimizer.rates.user=0.25");
+    assert_true(c->trainer.table_rate[0] == 0.25 && c->trainer.table_rate[1] == 0.5);
+    config_free(c);
+    expect_error(SCHEMA, "learner.optimizer.rates.none=0.1",
+                 "-o: `learner.optimizer.rates`: table `none` is not declared under `tables`");
+    expect_error(SCHEMA, "learner.optimizer.rates.user=0",
+                 "-o: `learner.optimizer.rates.user` is 0, expected 1e-09..10");
     expect_error(SCHEMA, "join.window=-5", "-o: `join.window` is -5 ms, expected 1 ms..90 d");
     expect_error(SCHEMA, "join.windw=5",
                  "-o: unknown key `join.windw`; did you mean `join.window`?");
@@ -400,7 +407,8 @@ static void test_round_trip(void **state)
     config_free(c);
     c = good("group: \"a\\\"b\\\\c\\td ü $${X} $$${Y}\"\norder: {max_future: off}\n"
              "join: {window: 90061001, negative_rate: 0.1}\nkafka: {a.b: \"x: y # z\"}\n"
-             "learner: {optimizer: {rate: 0.1234567890123}, memory_max: 3000001}\n",
+             "learner: {optimizer: {rate: 0.1234567890123, rates: {video: 0.007}}, memory_max: "
+             "3000001}\n",
              NULL);
     round_trip(c);
     config_free(c);

@@ -260,7 +260,7 @@ static void test_order_of_ids_does_not_matter(void **state)
 }
 
 /* O4: the norm that is clipped is that of merged rows and dense parameters together. */
-static void test_clip_is_of_the_whole_merged_gradient(void **state)
+static void test_o4_clip_is_of_the_whole_merged_gradient(void **state)
 {
     (void)state;
     struct fixture f;
@@ -297,6 +297,68 @@ static void test_clip_is_of_the_whole_merged_gradient(void **state)
     }
     assert_true(fabs(sqrt(sum) - 1e-2) < 1e-5);
     free(before);
+    trainer_close(t);
+    teardown(&f);
+}
+
+/* With SGD a row moves by rate times gradient, so rows say with which rate they were learned: a
+ * table's own one, all of them times the schedule's factor. */
+static void test_rates_of_tables_and_schedule(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    struct trainer_options o = trainers_options();
+    o.optimizer.kind = OPTIMIZER_SGD;
+    o.optimizer.rate = o.optimizer.dense_rate = 0.1;
+    struct trainer *plain = open_trainer(&f, &o);
+    o.table_rate[0] = 0.4;
+    o.schedule.warmup = 64; /* the first 32 examples learn at half the rate */
+    struct trainer *other = open_trainer(&f, &o);
+    feed(plain, &f, 0, 32);
+    feed(other, &f, 0, 32);
+    const double expected[2] = {2.0, 0.5};
+    for (uint32_t k = 0; k < 2; k++) {
+        double moved = 0.0, moved_other = 0.0;
+        for (uint32_t row = 0; row < plain->table[k].n_used; row++) {
+            const struct table_row *r = table_row(&plain->table[k], row);
+            const struct table_row *s = row_of(other, k, r->key);
+            float start[DIM];
+            row_initial(start, DIM, r->key, &plain->table[k].opt.init);
+            moved += fabs((double)r->value[0] - (double)start[0]);
+            moved_other += fabs((double)s->value[0] - (double)start[0]);
+        }
+        assert_true(moved > 0.0);
+        assert_true(fabs(moved_other / moved - expected[k]) < 1e-2);
+    }
+    trainer_close(plain);
+    trainer_close(other);
+    teardown(&f);
+}
+
+/* What FTRL cannot do beside itself is refused by name. */
+static void test_ftrl_refuses_schedules_and_decoupled_decay(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    struct undine_err err;
+    struct trainer *t;
+    struct trainer_options o = trainers_options();
+    o.optimizer.kind = OPTIMIZER_FTRL;
+    o.optimizer.beta = 1.0;
+    o.schedule.warmup = 10;
+    assert_int_equal(trainer_open(&t, &f.schema, &o, &err), UNDINE_ECONFIG);
+    assert_non_null(strstr(err.msg, "optimizer.warmup"));
+    o.schedule.warmup = 0;
+    o.mba.lambda = 0.01;
+    o.mba.decoupled = true;
+    assert_int_equal(trainer_open(&t, &f.schema, &o, &err), UNDINE_ECONFIG);
+    assert_non_null(strstr(err.msg, "optimizer.l2"));
+    o.mba.decoupled = false;
+    t = open_trainer(&f, &o);
+    feed(t, &f, 0, EXAMPLES);
+    assert_int_equal(t->counters.batches_skipped, 0);
     trainer_close(t);
     teardown(&f);
 }
@@ -422,10 +484,11 @@ static void test_forgetting_a_user(void **state)
 static void test_restore_goes_on_bit_for_bit(void **state)
 {
     (void)state;
-    static const enum optimizer_kind kinds[] = {OPTIMIZER_SGD, OPTIMIZER_ADAGRAD, OPTIMIZER_ADAM};
+    static const enum optimizer_kind kinds[] = {OPTIMIZER_SGD, OPTIMIZER_ADAGRAD, OPTIMIZER_ADAM,
+                                                OPTIMIZER_FTRL};
     struct fixture f;
     setup(&f);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         struct trainer_options o = trainers_options();
         o.optimizer.kind = kinds[i];
         o.optimizer.rate = 0.01;
@@ -561,7 +624,9 @@ int main(void)
         cmocka_unit_test(test_counts_are_instances),
         cmocka_unit_test(test_a_full_batch_is_plain_l2),
         cmocka_unit_test(test_order_of_ids_does_not_matter),
-        cmocka_unit_test(test_clip_is_of_the_whole_merged_gradient),
+        cmocka_unit_test(test_o4_clip_is_of_the_whole_merged_gradient),
+        cmocka_unit_test(test_rates_of_tables_and_schedule),
+        cmocka_unit_test(test_ftrl_refuses_schedules_and_decoupled_decay),
         cmocka_unit_test(test_predicts_before_it_learns),
         cmocka_unit_test(test_sampled_negatives),
         cmocka_unit_test(test_non_finite_batches_are_skipped),
