@@ -121,7 +121,7 @@ struct column {
     uint8_t *data; /* NULL = the table has none */
     size_t bytes;  /* of one row */
 };
-enum { N_COLUMNS = 5 };
+enum { N_COLUMNS = 6 };
 
 static void copy_row(const struct column *columns, uint64_t to, uint64_t from)
 {
@@ -192,6 +192,7 @@ static int sort_table(struct snapshot_table *t, struct undine_err *err)
         {(uint8_t *)t->slot, t->n_slots * sizeof *t->slot},
         {(uint8_t *)t->count, sizeof *t->count},
         {(uint8_t *)t->seen_day, sizeof *t->seen_day},
+        {(uint8_t *)t->stamp, sizeof *t->stamp},
     };
     size_t row_bytes = 0;
     for (size_t c = 0; c < N_COLUMNS; c++) {

@@ -19,6 +19,7 @@ struct snapshot_table {
     float *slot;        /* (n, n_slots), NULL if none */
     float *count;       /* (n) n_j */
     uint32_t *seen_day; /* (n) event day of the last touch */
+    uint32_t *stamp;    /* (n) training step of the last touch */
 };
 
 /* Named arrays of anything else: optimizer state of the dense part, metric state. */

@@ -187,6 +187,7 @@ static int insert(struct table *t, uint64_t key, uint32_t *out, struct undine_er
     struct table_row *r = table_row(t, row);
     r->key = key;
     r->seen_day = 0;
+    r->stamp = 0;
     r->count = 0.0f;
     r->local = 0;
     row_initial(r->value, t->opt.dim, key, &t->opt.init);

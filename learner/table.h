@@ -28,6 +28,7 @@ struct table_row {
     uint64_t key;      /* the id; 0 in a row that was erased */
     uint32_t seen_day; /* event day (days since the epoch) of the last touch */
     float count;       /* n_j: instances that held the id so far */
+    uint32_t stamp;    /* training step of the last touch, at most UINT32_MAX; 0 = never learned */
     uint32_t local;    /* scratch of the batch builder: index in the batch that last held it */
     float value[];     /* weight (dim), then optimizer slots (n_slots) */
 };

@@ -75,8 +75,9 @@ static bool copy_table(const struct table *t, const char *name, struct snapshot 
     out->slot = n_slots > 0 ? arena_calloc(&s->memory, n, n_slots * sizeof *out->slot) : NULL;
     out->count = arena_calloc(&s->memory, n, sizeof *out->count);
     out->seen_day = arena_calloc(&s->memory, n, sizeof *out->seen_day);
+    out->stamp = arena_calloc(&s->memory, n, sizeof *out->stamp);
     if (out->key == NULL || out->weight == NULL || (n_slots > 0 && out->slot == NULL) ||
-        out->count == NULL || out->seen_day == NULL) {
+        out->count == NULL || out->seen_day == NULL || out->stamp == NULL) {
         return false;
     }
     for (uint32_t row = 0; row < t->n_used; row++) {
@@ -87,6 +88,7 @@ static bool copy_table(const struct table *t, const char *name, struct snapshot 
         out->key[i] = r->key;
         out->count[i] = r->count;
         out->seen_day[i] = r->seen_day;
+        out->stamp[i] = r->stamp;
         memcpy(out->weight + i * dim, r->value, dim * sizeof(float));
         if (n_slots > 0) {
             memcpy(out->slot + i * n_slots, r->value + dim, n_slots * sizeof(float));
@@ -364,6 +366,7 @@ static int restore_rows(struct table *t, const struct snapshot_table *from, uint
         struct table_row *r = table_row(t, rows[i]);
         r->count = from->count[at + i];
         r->seen_day = from->seen_day[at + i];
+        r->stamp = from->stamp[at + i];
         memcpy(r->value, from->weight + (at + i) * from->dim, from->dim * sizeof(float));
         if (from->n_slots > 0) {
             memcpy(r->value + from->dim, from->slot + (at + i) * from->n_slots,

@@ -137,6 +137,7 @@ static void update_table(struct trainer *t, uint32_t k, const struct optimizer_s
     const struct batch_builder_table *rows = &t->builder->table[k];
     const struct mba_options *mba = &t->opt.mba;
     uint32_t dim = t->schema.tables[k].dim;
+    uint32_t stamp = t->counters.steps < UINT32_MAX ? (uint32_t)t->counters.steps : UINT32_MAX;
     for (uint32_t i = 0; i < rows->n_rows; i++) {
         if (i + 8 < rows->n_rows) {
             const struct table_row *next = table_row(&t->table[k], rows->row[i + 8]);
@@ -149,6 +150,7 @@ static void update_table(struct trainer *t, uint32_t k, const struct optimizer_s
         float shrink = 0.0f;
         r->count += rows->instances[i];
         r->seen_day = day;
+        r->stamp = stamp;
         if (mba->lambda > 0.0) {
             float strength = mba_strength(mba, r->count, rows->instances[i]);
             shrink = mba_apply(mba, strength, step->rate, grad, r->value, dim);

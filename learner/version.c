@@ -104,6 +104,7 @@ static int write_train(const char *path, const struct snapshot *s, struct file_s
         }
         add_column(t, table, "count", SAFETENSORS_F32, table->n_rows, 0, table->count);
         add_column(t, table, "seen_day", SAFETENSORS_U32, table->n_rows, 0, table->seen_day);
+        add_column(t, table, "stamp", SAFETENSORS_U32, table->n_rows, 0, table->stamp);
     }
     add_arrays(t, s->train, s->n_train);
     int rc = version_files_tensors(path, MANIFEST_TRAIN, t->list, t->n, out, err);
@@ -340,6 +341,10 @@ static int load_train_columns(struct snapshot *s, struct snapshot_table *t,
     if (rc == UNDINE_OK) {
         t->seen_day =
             copy_column(s, file, t->name, "seen_day", SAFETENSORS_U32, t->n_rows, &none, err, &rc);
+    }
+    if (rc == UNDINE_OK) {
+        t->stamp =
+            copy_column(s, file, t->name, "stamp", SAFETENSORS_U32, t->n_rows, &none, err, &rc);
     }
     if (rc == UNDINE_OK && (none != 0 || (t->slot != NULL && slots == 0))) {
         rc = lacks(err, t->name, "shape");

@@ -53,6 +53,7 @@ def main(version):
                 at = (at + 1) % len(index)
         assert train[f"table.{name}.count"][0] == [n]
         assert train[f"table.{name}.seen_day"][0] == [n]
+        assert train[f"table.{name}.stamp"][0] == [n]
     assert any(name.startswith("mlp.") for name in model), sorted(model)
     print(f"{version}: {len(model)} and {len(train)} tensors")
 

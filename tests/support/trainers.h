@@ -49,7 +49,7 @@ static inline bool trainers_tables_equal(const struct table *a, const struct tab
             return false;
         }
         const struct table_row *y = table_row(b, other);
-        if (x->count != y->count || x->seen_day != y->seen_day ||
+        if (x->count != y->count || x->seen_day != y->seen_day || x->stamp != y->stamp ||
             memcmp(x->value, y->value, floats * sizeof(float)) != 0) {
             return false;
         }

@@ -60,6 +60,7 @@ static void fill_table(struct snapshot *s, uint32_t which, const struct version_
     t->slot = zeroed(s, f->n_rows, of->dim * sizeof *t->slot);
     t->count = zeroed(s, f->n_rows, sizeof *t->count);
     t->seen_day = zeroed(s, f->n_rows, sizeof *t->seen_day);
+    t->stamp = zeroed(s, f->n_rows, sizeof *t->stamp);
     for (uint32_t i = 0; i < f->n_rows; i++) {
         char text[16];
         uint32_t at = f->reversed ? f->n_rows - 1 - i : i;
@@ -68,6 +69,7 @@ static void fill_table(struct snapshot *s, uint32_t which, const struct version_
         t->key[at] = hash_feature(of->hash_seed, text, (size_t)len);
         t->count[at] = (float)i;
         t->seen_day[at] = 19000 + i;
+        t->stamp[at] = 7 + i;
         for (uint32_t d = 0; d < of->dim; d++) {
             t->weight[at * of->dim + d] = (float)(0.3 * random_normal(&r));
             t->slot[at * of->dim + d] = (float)random_unit(&r);

@@ -116,6 +116,29 @@ static void test_only_touched_rows_change(void **state)
     teardown(&f);
 }
 
+/* A row's stamp is the number of the step that last touched it. */
+static void test_rows_are_stamped_with_their_last_step(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    struct trainer_options o = trainers_options();
+    struct trainer *t = open_trainer(&f, &o);
+    uint64_t key = f.stream.examples[0].ids[0];
+    feed(t, &f, 0, 32);
+    assert_int_equal(row_of(t, 0, key)->stamp, 1);
+    uint32_t stamp = 1;
+    for (uint32_t step = 2; step <= 8; step++) {
+        feed(t, &f, 32 * (step - 1), 32 * step);
+        uint32_t row = table_find(&t->table[0], key);
+        stamp = in_batch(t, 0, row) ? step : stamp;
+        assert_int_equal(table_row(&t->table[0], row)->stamp, stamp);
+    }
+    assert_true(stamp > 1);
+    trainer_close(t);
+    teardown(&f);
+}
+
 /* M2: lambda = 0 is the plain optimizer, to the bit. */
 static void test_no_lambda_is_the_plain_optimizer(void **state)
 {
@@ -620,6 +643,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_only_touched_rows_change),
+        cmocka_unit_test(test_rows_are_stamped_with_their_last_step),
         cmocka_unit_test(test_no_lambda_is_the_plain_optimizer),
         cmocka_unit_test(test_counts_are_instances),
         cmocka_unit_test(test_a_full_batch_is_plain_l2),

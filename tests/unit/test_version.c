@@ -67,10 +67,12 @@ static void test_sorting_keeps_rows_together(void **state)
     t->slot = arena_calloc(&s->memory, N, sizeof *t->slot);
     t->count = arena_calloc(&s->memory, N, sizeof *t->count);
     t->seen_day = arena_calloc(&s->memory, N, sizeof *t->seen_day);
+    t->stamp = arena_calloc(&s->memory, N, sizeof *t->stamp);
     for (uint32_t i = 0; i < N; i++) {
         t->key[i] = hash_mix64(i);
         t->weight[i * D + D - 1] = t->slot[i] = t->count[i] = (float)(t->key[i] >> 48);
         t->seen_day[i] = (uint32_t)(t->key[i] >> 32);
+        t->stamp[i] = (uint32_t)(t->key[i] >> 24);
     }
     assert_int_equal(snapshot_sort(s, NULL), UNDINE_OK);
     for (uint32_t i = 0; i < N; i++) {
@@ -78,6 +80,7 @@ static void test_sorting_keeps_rows_together(void **state)
         assert_true(i == 0 || t->key[i - 1] < t->key[i]);
         assert_true(t->weight[i * D + D - 1] == high && t->slot[i] == high && t->count[i] == high);
         assert_int_equal(t->seen_day[i], (uint32_t)(t->key[i] >> 32));
+        assert_int_equal(t->stamp[i], (uint32_t)(t->key[i] >> 24));
     }
     t->key[7] = t->key[900];
     struct undine_err err = {0};
@@ -129,6 +132,7 @@ static void assert_snapshots_equal(const struct snapshot *a, const struct snapsh
         assert_memory_equal(x->slot, y->slot, x->n_rows * x->n_slots * sizeof *x->slot);
         assert_memory_equal(x->count, y->count, x->n_rows * sizeof *x->count);
         assert_memory_equal(x->seen_day, y->seen_day, x->n_rows * sizeof *x->seen_day);
+        assert_memory_equal(x->stamp, y->stamp, x->n_rows * sizeof *x->stamp);
     }
     assert_arrays_equal(a->dense, a->n_dense, b->dense, b->n_dense);
     assert_arrays_equal(a->train, a->n_train, b->train, b->n_train);
