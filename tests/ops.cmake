@@ -36,3 +36,11 @@ undine_script_test(exactly_once_kuairand integration/exactly_once.sh ARGS kuaira
 foreach(stream generated kuairand ranking amazon)
   undine_script_test(learns_${stream} integration/learns.sh ARGS ${stream} LABELS release)
 endforeach()
+
+# Many settings over one stream: docs/ablation.md.
+if(NOT UNDINE_TSAN)
+  add_executable(ablation_run bench/ablation_run.c bench/ablation_learn.c bench/ablation_stream.c)
+  target_link_libraries(ablation_run PRIVATE undine_flags undine_ops)
+  set_target_properties(ablation_run PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  undine_script_test(ablation_run integration/ablation_run.sh LABELS fast integration)
+endif()
