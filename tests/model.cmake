@@ -21,3 +21,12 @@ target_link_options(test_model_overfit PRIVATE -Wl,--wrap=malloc,--wrap=calloc,-
 add_executable(bench_model bench/bench_model.c support/toy_batch.c)
 target_link_libraries(bench_model PRIVATE undine_learner)
 set_target_properties(bench_model PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+
+# Against PyTorch in double; the files and what makes them: golden/torch.
+undine_model_test(test_torch_parity golden/test_torch_parity.c support/torch_golden.c
+  support/toy_batch.c)
+foreach(test test_torch_parity test_torch_parity_f64)
+  target_link_libraries(${test} PRIVATE PkgConfig::JANSSON)
+  target_compile_definitions(${test} PRIVATE
+    TORCH_GOLDEN_DIR="${CMAKE_CURRENT_SOURCE_DIR}/golden/torch")
+endforeach()
