@@ -15,3 +15,7 @@ undine_test(test_trainer_log SOURCES integration/test_trainer_log.c
   LIBS test_store_fixture undine_learner LABELS fast)
 undine_test(test_blas SOURCES unit/test_blas.c support/toy_batch.c LIBS undine_learner m LABELS fast)
 undine_script_test(libraries integration/libraries.sh LABELS fast)
+undine_test(test_torch_training SOURCES golden/test_torch_training.c support/torch_golden.c
+  support/toy_batch.c support/example_stream.c LIBS undine_learner PkgConfig::JANSSON LABELS fast)
+target_compile_definitions(test_torch_training PRIVATE
+  TORCH_GOLDEN_DIR="${CMAKE_CURRENT_SOURCE_DIR}/golden/torch")
