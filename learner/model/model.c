@@ -13,6 +13,7 @@ struct model {
     struct model_options opt;
     const struct kernels *k;
     kernels_product product;
+    struct workers *workers;
     size_t field_x[SCHEMA_FIELDS_MAX]; /* where a field's vector stands in x */
     uint32_t x_dim;                    /* width of x */
     size_t x_stride;
@@ -97,6 +98,11 @@ void model_close(struct model *m)
 void model_set_product(struct model *m, bool (*product)(const struct gemm *))
 {
     m->product = product;
+}
+
+void model_set_workers(struct model *m, struct workers *w)
+{
+    m->workers = w;
 }
 
 const struct model_param *model_params(const struct model *m, size_t *n)
@@ -205,6 +211,7 @@ static int forward(const struct model *m, real *statistics, struct model_scratch
     struct pass pass = {.k = m->k,
                         .values = m->values,
                         .statistics = statistics,
+                        .workers = statistics != NULL ? m->workers : NULL,
                         .product = statistics != NULL ? m->product : NULL};
     s->n_trained = 0;
     if (!forward_x(m, s, batch, &pass) || !forward_mlp(m, s, &pass, logit, batch->n)) {
@@ -231,7 +238,11 @@ int model_score(const struct model *m, struct model_scratch *s, const struct bat
 static bool backward(struct model *m, struct model_scratch *s, const struct batch *batch,
                      const real *dlogit)
 {
-    struct pass pass = {.k = m->k, .values = m->values, .grads = m->grads, .product = m->product};
+    struct pass pass = {.k = m->k,
+                        .values = m->values,
+                        .grads = m->grads,
+                        .workers = m->workers,
+                        .product = m->product};
     real *dx = buffer_reals(&s->dx, batch->n, m->x_stride);
     const real *ds_0 = tower_backward(&m->mlp, &s->mlp, &pass, dlogit, batch->n);
     if (dx == NULL || ds_0 == NULL ||

@@ -8,8 +8,8 @@
  * (equivalent to the paper's two-way softmax, algorithms: 2.2).
  *
  * Dense parameters are one block walked by a list: initialisation, optimizer, version and gradient
- * check all iterate over it.  A model is owned by one thread while it changes; a read-only model may
- * be shared by many threads, each with a scratch of its own. */
+ * check all iterate over it.  A model is owned by one thread while it changes; a read-only model
+ * may be shared by many threads, each with a scratch of its own. */
 #ifndef UNDINE_LEARNER_MODEL_MODEL_H
 #define UNDINE_LEARNER_MODEL_MODEL_H
 
@@ -71,16 +71,20 @@ struct model_param {
 
 struct model;
 struct gemm;
+struct workers;
 int model_open(struct model **out, const struct schema *schema, const struct model_options *opt,
                struct undine_err *err);
 void model_close(struct model *m);
 /* Training (MODEL_TRAIN and backward) tries this for each product first (kernels_product in
  * kernels.h); NULL, as after model_open: the own kernels alone.  Serving never uses it. */
 void model_set_product(struct model *m, bool (*product)(const struct gemm *g));
+/* Training shares its larger products among these threads, borrowed; NULL, as after model_open: the
+ * caller alone.  Equal bits for any number of workers.  Serving never uses them. */
+void model_set_workers(struct model *m, struct workers *w);
 
 const struct model_param *model_params(const struct model *m, size_t *n);
-real *model_values(struct model *m);      /* all parameters and statistics, one block */
-real *model_grads(struct model *m);       /* the same layout */
+real *model_values(struct model *m); /* all parameters and statistics, one block */
+real *model_grads(struct model *m);  /* the same layout */
 size_t model_n_values(const struct model *m);
 void model_zero_grads(struct model *m);
 

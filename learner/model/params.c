@@ -39,9 +39,38 @@ void params_init_glorot(const struct params *p, size_t offset, real *values, uin
     }
 }
 
+enum { GEMM_SHARED_MIN = 1 << 18 /* multiplications: below it waking others costs more */ };
+enum { GEMM_ROWS = 8 /* parts hold whole tiles of rows */ };
+
+struct gemm_parts {
+    const struct kernels *k;
+    const struct gemm *whole;
+    size_t rows; /* of a part */
+};
+
+static void gemm_part(void *ctx, size_t i, size_t who)
+{
+    const struct gemm_parts *p = ctx;
+    struct gemm g = *p->whole;
+    size_t first = i * p->rows;
+    (void)who;
+    g.c += first * g.ldc;
+    g.a += first * g.a_row;
+    g.m = g.m - first < p->rows ? g.m - first : p->rows;
+    p->k->gemm(&g);
+}
+
 void pass_gemm(const struct pass *pass, const struct gemm *g)
 {
-    if (pass->product == NULL || !pass->product(g)) {
-        pass->k->gemm(g);
+    if (pass->product != NULL && pass->product(g)) {
+        return;
     }
+    size_t n = workers_count(pass->workers);
+    size_t tiles = (g->m + GEMM_ROWS - 1) / GEMM_ROWS;
+    if (n == 1 || tiles < 2 || g->m * g->n * g->k < GEMM_SHARED_MIN) {
+        pass->k->gemm(g);
+        return;
+    }
+    struct gemm_parts parts = {.k = pass->k, .whole = g, .rows = (tiles + n - 1) / n * GEMM_ROWS};
+    workers_run(pass->workers, (g->m + parts.rows - 1) / parts.rows, gemm_part, &parts);
 }

@@ -3,6 +3,7 @@
 #ifndef UNDINE_LEARNER_MODEL_PARAMS_H
 #define UNDINE_LEARNER_MODEL_PARAMS_H
 
+#include "base/workers.h"
 #include "learner/model/kernels.h"
 #include "learner/model/model.h"
 
@@ -26,9 +27,12 @@ struct pass {
     const real *values;
     real *statistics; /* training: `values`, to update Dice's moving averages; serving: NULL */
     real *grads;      /* backward only */
+    struct workers *workers; /* training: share the work; serving, or where none: NULL */
     kernels_product product; /* training: tried before k->gemm; serving, or where none: NULL */
 };
 
+/* The own product is cut by rows of c among the workers: a row depends on its own row of a alone,
+ * so the cut never shows in the bits.  Another library's is one worker's. */
 void pass_gemm(const struct pass *pass, const struct gemm *g);
 
 #endif

@@ -32,7 +32,8 @@ static void dice_open(struct dice *d, enum model_dice mode, size_t n, size_t wid
     memset(d, 0, sizeof *d);
     activation_declare(&d->act, &d->params, "x", (uint32_t)width, ACT_DICE, &opt);
     activation_init(&d->act, d->values);
-    d->pass = (struct pass){kernels_available(0), d->values, d->values, d->grads, NULL};
+    d->pass = (struct pass){
+        .k = kernels_available(0), .values = d->values, .statistics = d->values, .grads = d->grads};
     d->n = n;
     d->width = width;
 }
