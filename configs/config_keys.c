@@ -366,6 +366,14 @@ static const struct config_key keys[] = {
      REALS(0, 1),
      .fallback = "0.1",
      .doc = "PReLU: initial slope of the negative side."},
+    {.path = "model.linear",
+     .type = CONFIG_BOOL,
+     AT(trainer.model.linear),
+     .fallback = "false",
+     .doc =
+         "A linear part beside the layers (Wide & Deep, DeepFM's first order term): each id of a "
+         "field has one more number in its row, begun at 0, and their pooled sum joins the "
+         "logit."},
     SECTION("model.unit", "`din`: the local activation unit."),
     {.path = "model.unit.input",
      .type = CONFIG_ENUM,

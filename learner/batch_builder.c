@@ -439,16 +439,17 @@ static struct batch_bags bags_of(const struct id_list *l)
     return (struct batch_bags){.offset = l->n_bags > 0 ? l->offset : none, .row = l->row};
 }
 
-static void fill_batch(struct batch_builder *b)
+static void fill_batch(struct batch_builder *b, const struct table *tables)
 {
     struct batch *batch = &b->batch;
     batch->n = b->n;
     for (uint32_t k = 0; k < b->schema->n_tables; k++) {
         struct batch_builder_table *t = &b->table[k];
-        batch->table[k] =
-            (struct batch_table){.n_rows = t->n_rows, .weight = t->weight, .grad = t->grad};
+        uint32_t width = tables[k].opt.dim;
+        batch->table[k] = (struct batch_table){
+            .n_rows = t->n_rows, .width = width, .weight = t->weight, .grad = t->grad};
         if (t->n_rows > 0) {
-            memset(t->grad, 0, (size_t)t->n_rows * b->schema->tables[k].dim * sizeof(float));
+            memset(t->grad, 0, (size_t)t->n_rows * width * sizeof(float));
         }
     }
     for (uint32_t f = 0; f < b->schema->n_fields; f++) {
@@ -485,6 +486,6 @@ int batch_builder_gather(struct batch_builder *b, struct table *tables, struct u
         return rc;
     }
     count_instances(b);
-    fill_batch(b);
+    fill_batch(b, tables);
     return UNDINE_OK;
 }

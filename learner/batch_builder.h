@@ -30,7 +30,7 @@ struct batch_builder_table {
     uint32_t *row;        /* (U) number in the table */
     float *instances;     /* (U) c_mj: examples of this batch that hold the id, in whatever place */
     uint32_t *last;       /* (U) the example that last counted, + 1 */
-    float *weight, *grad; /* (U, D) */
+    float *weight, *grad; /* (U, W) W: the table's opt.dim */
     size_t rows_capacity;
 };
 

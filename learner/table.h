@@ -38,7 +38,7 @@ struct table_budget {
 };
 
 struct table_options {
-    uint32_t dim;
+    uint32_t dim;       /* floats of a row's weights (model_row_width) */
     uint32_t n_slots;   /* floats of optimizer state a row */
     float slot_initial; /* their first value */
     struct row_init init;

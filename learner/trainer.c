@@ -72,12 +72,14 @@ static int open_tables(struct trainer *t, struct undine_err *err)
 {
     t->budget.max_bytes = t->opt.memory_max_bytes;
     for (uint32_t k = 0; k < t->schema.n_tables; k++) {
-        uint32_t dim = t->schema.tables[k].dim;
+        uint32_t dim = model_row_width(&t->schema, &t->opt.model, k);
         struct table_options opt = {
             .dim = dim,
             .n_slots = dim * optimizer_slots(t->opt.optimizer.kind),
             .slot_initial = optimizer_slot_initial(&t->opt.optimizer),
-            .init = {.seed = t->opt.model.seed, .scale = (float)t->opt.row_scale},
+            .init = {.seed = t->opt.model.seed,
+                     .scale = (float)t->opt.row_scale,
+                     .n_zeros = dim - t->schema.tables[k].dim},
         };
         int rc = table_init(&t->table[k], &opt, &t->budget, err);
         if (rc < 0) {

@@ -98,7 +98,7 @@ static double gradient_norm(const struct trainer *t)
     double sum = 0.0;
     for (uint32_t k = 0; k < t->schema.n_tables; k++) {
         const struct batch_builder_table *rows = &t->builder->table[k];
-        sum += sum_squares(rows->grad, (size_t)rows->n_rows * t->schema.tables[k].dim);
+        sum += sum_squares(rows->grad, (size_t)rows->n_rows * t->table[k].opt.dim);
     }
     size_t n;
     const struct model_param *p = model_params(t->model, &n);
@@ -126,7 +126,7 @@ static void clip(struct trainer *t, double norm)
     float scale = (float)(t->opt.clip_norm / norm);
     for (uint32_t k = 0; k < t->schema.n_tables; k++) {
         struct batch_builder_table *rows = &t->builder->table[k];
-        scale_all(rows->grad, (size_t)rows->n_rows * t->schema.tables[k].dim, scale);
+        scale_all(rows->grad, (size_t)rows->n_rows * t->table[k].opt.dim, scale);
     }
     scale_all(model_grads(t->model), model_n_values(t->model), scale);
 }
@@ -136,7 +136,7 @@ static void update_table(struct trainer *t, uint32_t k, const struct optimizer_s
 {
     const struct batch_builder_table *rows = &t->builder->table[k];
     const struct mba_options *mba = &t->opt.mba;
-    uint32_t dim = t->schema.tables[k].dim;
+    uint32_t dim = t->table[k].opt.dim;
     uint32_t stamp = t->counters.steps < UINT32_MAX ? (uint32_t)t->counters.steps : UINT32_MAX;
     for (uint32_t i = 0; i < rows->n_rows; i++) {
         if (i + 8 < rows->n_rows) {

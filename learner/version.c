@@ -360,8 +360,8 @@ static int load_tables(struct snapshot *s, const struct version_reader *r, bool 
     for (uint32_t i = 0; rc == UNDINE_OK && i < s->n_tables; i++) {
         const struct version_table *from = &r->table[i];
         struct snapshot_table *t = &s->table[i];
-        size_t weight_bytes = from->n_rows * from->dim * sizeof *from->row;
-        *t = (struct snapshot_table){.dim = from->dim, .n_rows = from->n_rows};
+        size_t weight_bytes = from->n_rows * from->width * sizeof *from->row;
+        *t = (struct snapshot_table){.dim = from->width, .n_rows = from->n_rows};
         memcpy(t->name, s->schema.tables[i].name, sizeof t->name);
         t->key = arena_alloc(&s->memory, from->n_rows * sizeof *from->key);
         t->weight = arena_alloc(&s->memory, weight_bytes);

@@ -121,8 +121,8 @@ static bool table_row_of(struct request_table *t, uint64_t key, uint32_t *out)
 static bool table_gather(struct request_table *t, const struct version_table *from,
                          const struct row_init *init)
 {
-    size_t dim = from->dim;
-    if (!grow(&t->weight, &t->weight_capacity, t->n_rows * dim, sizeof *t->weight)) {
+    size_t width = from->width;
+    if (!grow(&t->weight, &t->weight_capacity, t->n_rows * width, sizeof *t->weight)) {
         return false;
     }
     for (size_t first = 0; first < t->n_rows; first += GATHER_RUN) {
@@ -133,9 +133,9 @@ static bool table_gather(struct request_table *t, const struct version_table *fr
         for (size_t i = first; i < end; i++) {
             uint64_t row = version_table_find(from, t->key[i]);
             if (row < from->n_rows) {
-                memcpy(t->weight + i * dim, from->row + row * dim, dim * sizeof *t->weight);
+                memcpy(t->weight + i * width, from->row + row * width, width * sizeof *t->weight);
             } else {
-                row_initial(t->weight + i * dim, from->dim, t->key[i], init);
+                row_initial(t->weight + i * width, from->width, t->key[i], init);
             }
         }
     }
@@ -426,13 +426,14 @@ static struct batch_bags bags_of(const struct request_bags *b)
     return (struct batch_bags){.offset = b->offset, .row = b->row};
 }
 
-static void fill_batch(struct request *r, size_t n)
+static void fill_batch(struct request *r, const struct model_options *model, size_t n)
 {
     const struct schema *s = r->schema;
     struct batch *batch = &r->batch;
     batch->n = (uint32_t)n;
     for (uint32_t i = 0; i < s->n_tables; i++) {
         batch->table[i] = (struct batch_table){.n_rows = (uint32_t)r->table[i].n_rows,
+                                               .width = model_row_width(s, model, i),
                                                .weight = r->table[i].weight};
     }
     for (uint32_t i = 0; i < s->n_fields; i++) {
@@ -475,7 +476,7 @@ int request_build(struct request *r, const struct version_reader *version,
         }
     }
     if (rc == UNDINE_OK) {
-        fill_batch(r, n);
+        fill_batch(r, &version->manifest.model, n);
     }
     return rc;
 }

@@ -23,7 +23,7 @@ struct request_bags { /* bag i holds row[offset[i]..offset[i+1]), rows of reques
 
 struct request_table { /* distinct ids of one table, in the order of their first occurrence */
     uint64_t *key;     /* (n_rows) */
-    float *weight;     /* (n_rows, dim) */
+    float *weight;     /* (n_rows, width) */
     uint32_t *slot;    /* (mask + 1) open addressing by id: row + 1 */
     size_t n_rows, mask, rows_capacity, slots_capacity, weight_capacity;
 };

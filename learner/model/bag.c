@@ -34,9 +34,9 @@ void bag_pool(real *out, size_t out_stride, size_t n, const struct batch_bags *b
             }
             continue;
         }
-        set_row(out, table->weight + (size_t)bags->row[first] * dim, dim);
+        set_row(out, table->weight + (size_t)bags->row[first] * table->width, dim);
         for (uint32_t k = first + 1; k < last; k++) {
-            add_row(out, table->weight + (size_t)bags->row[k] * dim, dim);
+            add_row(out, table->weight + (size_t)bags->row[k] * table->width, dim);
         }
         if (pool == SCHEMA_POOL_MEAN && last - first > 1) {
             scale_row(out, R(1.0) / (real)(last - first), dim);
@@ -53,7 +53,7 @@ void bag_pool_backward(const struct batch_table *table, const real *dout, size_t
         real scale =
             pool == SCHEMA_POOL_MEAN && last > first ? R(1.0) / (real)(last - first) : R(1.0);
         for (uint32_t k = first; k < last; k++) {
-            real *restrict grad = table->grad + (size_t)bags->row[k] * dim;
+            real *restrict grad = table->grad + (size_t)bags->row[k] * table->width;
             for (uint32_t d = 0; d < dim; d++) {
                 grad[d] += scale * dout[d];
             }

@@ -6,7 +6,7 @@
 
 #include <stddef.h>
 
-/* Row i of out (length out_stride) = pooled bag i, dim numbers, for i < n. */
+/* Row i of out (length out_stride) = pooled bag i, the first dim numbers of its rows, for i < n. */
 void bag_pool(real *out, size_t out_stride, size_t n, const struct batch_bags *bags,
               const struct batch_table *table, uint32_t dim, enum schema_pool pool);
 /* ADDS into table->grad. */

@@ -6,7 +6,8 @@
  * (training: one impression each; scoring: one user, hundreds of candidates).
  *
  * All arrays are borrowed by the model for the call.  Built by learner/batch_builder (training) and
- * scorer/ (scoring).  Letters: B examples, T steps of all sequences together, D width of a table. */
+ * scorer/ (scoring).  Letters: B examples, T steps of all sequences together, W numbers of a row.
+ */
 #ifndef UNDINE_LEARNER_MODEL_BATCH_H
 #define UNDINE_LEARNER_MODEL_BATCH_H
 
@@ -23,8 +24,9 @@ struct batch_bags {
 
 struct batch_table {
     uint32_t n_rows;    /* U unique ids of this batch */
-    const real *weight; /* (U, D) */
-    real *grad;         /* (U, D) the backward pass ADDS into it; NULL when scoring */
+    uint32_t width;     /* W numbers of a row: model_row_width */
+    const real *weight; /* (U, W) */
+    real *grad;         /* (U, W) the backward pass ADDS into it; NULL when scoring */
 };
 
 struct batch_sequences {

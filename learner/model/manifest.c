@@ -312,6 +312,8 @@ static int parse_tables(struct manifest *m, const json_t *root, struct undine_er
                                       scale);
             }
             m->row_init[i].scale = (float)scale;
+            m->row_init[i].n_zeros =
+                model_row_width(&m->schema, &m->model, i) - m->schema.tables[i].dim;
         }
     }
     return rc;

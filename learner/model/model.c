@@ -1,6 +1,7 @@
 #include "learner/model/model.h"
 
 #include "learner/model/bag.h"
+#include "learner/model/linear.h"
 #include "learner/model/options.h"
 #include "learner/model/sequence.h"
 
@@ -14,6 +15,7 @@ struct model {
     const struct kernels *k;
     kernels_product product;
     struct workers *workers;
+    uint32_t row_width[SCHEMA_TABLES_MAX];
     size_t field_x[SCHEMA_FIELDS_MAX]; /* where a field's vector stands in x */
     uint32_t x_dim;                    /* width of x */
     size_t x_stride;
@@ -31,12 +33,25 @@ struct model_scratch {
     uint32_t n_trained; /* B of the forward in training that backward may follow */
 };
 
+uint32_t model_row_width(const struct schema *schema, const struct model_options *opt,
+                         uint32_t table)
+{
+    bool field = false;
+    for (uint32_t i = 0; i < schema->n_fields; i++) {
+        field = field || schema->fields[i].table == table;
+    }
+    return schema->tables[table].dim + (opt->linear && field);
+}
+
 /* ---- open and close ----------------------------------------------------------------------- */
 
 static void declare(struct model *m)
 {
     const struct schema *schema = &m->schema;
     uint32_t x = 0;
+    for (uint32_t i = 0; i < schema->n_tables; i++) {
+        m->row_width[i] = model_row_width(schema, &m->opt, i);
+    }
     for (uint32_t i = 0; i < schema->n_fields; i++) {
         m->field_x[i] = x;
         x += schema_field_dim(schema, i);
@@ -204,10 +219,19 @@ static int no_memory(const struct batch *batch, struct undine_err *err)
                           batch->n);
 }
 
+static bool rows_fit(const struct model *m, const struct batch *batch)
+{
+    bool fit = true;
+    for (uint32_t i = 0; i < m->schema.n_tables; i++) {
+        fit = fit && batch->table[i].width == m->row_width[i];
+    }
+    return fit;
+}
+
 static int forward(const struct model *m, real *statistics, struct model_scratch *s,
                    const struct batch *batch, real *logit, struct undine_err *err)
 {
-    UNDINE_ASSERT(s->model == m);
+    UNDINE_ASSERT(s->model == m && rows_fit(m, batch));
     struct pass pass = {.k = m->k,
                         .values = m->values,
                         .statistics = statistics,
@@ -216,6 +240,9 @@ static int forward(const struct model *m, real *statistics, struct model_scratch
     s->n_trained = 0;
     if (!forward_x(m, s, batch, &pass) || !forward_mlp(m, s, &pass, logit, batch->n)) {
         return no_memory(batch, err);
+    }
+    if (m->opt.linear) {
+        linear_forward(&m->schema, batch, logit);
     }
     s->n_trained = statistics != NULL ? batch->n : 0;
     return UNDINE_OK;
@@ -260,6 +287,9 @@ static bool backward(struct model *m, struct model_scratch *s, const struct batc
         const struct schema_field *f = &m->schema.fields[i];
         bag_pool_backward(&batch->table[f->table], dx + m->field_x[i], m->x_stride, batch->n,
                           &batch->field[i], m->schema.tables[f->table].dim, f->pool);
+    }
+    if (m->opt.linear) {
+        linear_backward(&m->schema, batch, dlogit);
     }
     return true;
 }

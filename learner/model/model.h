@@ -5,7 +5,8 @@
  * Both share embedding bags, pooling, MLP and head; trainer and scorer share this forward.
  *
  * x = [pooled user, candidate and context fields | v_U per sequence] -> MLP -> one logit
- * (equivalent to the paper's two-way softmax, algorithms: 2.2).
+ * (equivalent to the paper's two-way softmax, algorithms: 2.2), to which a linear part may be
+ * added.
  *
  * Dense parameters are one block walked by a list: initialisation, optimizer, version and gradient
  * check all iterate over it.  A model is owned by one thread while it changes; a read-only model
@@ -57,6 +58,7 @@ struct model_options {
         double alpha;    /* initial slope of the negative side, 0 */
     } dice;
     double prelu_alpha; /* 0.1 */
+    bool linear;        /* a first order part beside the MLP: linear.h */
     uint64_t seed;      /* initial weights are a function of seed and parameter name alone */
 };
 
@@ -68,6 +70,11 @@ struct model_param {
     size_t offset; /* into params (and grads) */
     bool trained;
 };
+
+/* Numbers of a row of a table: its dim, and where the model has a linear part and a field of the
+ * schema looks the table up, the id's linear weight behind them, which begins at 0. */
+uint32_t model_row_width(const struct schema *schema, const struct model_options *opt,
+                         uint32_t table);
 
 struct model;
 struct gemm;

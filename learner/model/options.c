@@ -136,14 +136,14 @@ char *model_options_to_json(const struct model_options *o)
         return NULL;
     }
     json_t *root = json_pack(
-        "{s:s, s:s, s:{s:s, s:o, s:s, s:s}, s:{s:o, s:s}, s:{s:s, s:f, s:f, s:f}, s:f, s:I}",
+        "{s:s, s:s, s:{s:s, s:o, s:s, s:s}, s:{s:o, s:s}, s:{s:s, s:f, s:f, s:f}, s:f, s:b, s:I}",
         "kind", KINDS[o->kind], "base_pool", POOLS[o->base_pool], "unit", "input",
         INPUTS[o->unit.input], "hidden", layers_to_json(o->unit.n_hidden, o->unit.hidden),
         "activation", ACTIVATIONS[o->unit.activation], "normalize", NORMALIZES[o->unit.normalize],
         "mlp", "hidden", layers_to_json(o->mlp.n_hidden, o->mlp.hidden), "activation",
         ACTIVATIONS[o->mlp.activation], "dice", "mode", DICES[o->dice.mode], "eps", o->dice.eps,
-        "momentum", o->dice.momentum, "alpha", o->dice.alpha, "prelu_alpha", o->prelu_alpha, "seed",
-        (json_int_t)o->seed);
+        "momentum", o->dice.momentum, "alpha", o->dice.alpha, "prelu_alpha", o->prelu_alpha,
+        "linear", (int)o->linear, "seed", (json_int_t)o->seed);
     char *text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     return text;
@@ -154,7 +154,14 @@ char *model_options_to_json(const struct model_options *o)
 /* One member of an object; `path` is its name in messages. */
 struct member {
     const char *key, *path;
-    enum { MEMBER_OBJECT, MEMBER_CHOICE, MEMBER_NUMBER, MEMBER_SEED, MEMBER_LAYERS } type;
+    enum {
+        MEMBER_OBJECT,
+        MEMBER_CHOICE,
+        MEMBER_NUMBER,
+        MEMBER_BOOL,
+        MEMBER_SEED,
+        MEMBER_LAYERS
+    } type;
     const char *const *names; /* MEMBER_CHOICE */
     void *to;
     uint32_t *n_to;               /* MEMBER_LAYERS */
@@ -212,6 +219,14 @@ static int read_scalar(const struct member *m, const json_t *value, struct undin
         memcpy(m->to, &number, sizeof number);
         return UNDINE_OK;
     }
+    if (m->type == MEMBER_BOOL) {
+        if (!json_is_boolean(value)) {
+            return undine_err_set(err, UNDINE_ECONFIG, "%s must be true or false", m->path);
+        }
+        bool on = json_is_true(value);
+        memcpy(m->to, &on, sizeof on);
+        return UNDINE_OK;
+    }
     if (!json_is_integer(value) || json_integer_value(value) < 0) {
         return undine_err_set(err, UNDINE_ECONFIG, "%s must be an integer in 0..%lld", m->path,
                               (long long)INT64_MAX);
@@ -258,6 +273,7 @@ static int read_object(const char *path, json_t *object, const struct member *li
             rc = read_layers(m, value, err);
             break;
         case MEMBER_NUMBER:
+        case MEMBER_BOOL:
         case MEMBER_SEED:
             rc = read_scalar(m, value, err);
             break;
@@ -297,6 +313,7 @@ static int read_options(struct model_options *o, json_t *root, struct undine_err
         {"mlp", "mlp", MEMBER_OBJECT, NULL, NULL, NULL, mlp, sizeof mlp / sizeof mlp[0]},
         {"dice", "dice", MEMBER_OBJECT, NULL, NULL, NULL, dice, sizeof dice / sizeof dice[0]},
         {"prelu_alpha", "prelu_alpha", MEMBER_NUMBER, NULL, &o->prelu_alpha, NULL, NULL, 0},
+        {"linear", "linear", MEMBER_BOOL, NULL, &o->linear, NULL, NULL, 0},
         {"seed", "seed", MEMBER_SEED, NULL, &o->seed, NULL, NULL, 0},
     };
     return read_object("model", root, all, sizeof all / sizeof all[0], err);

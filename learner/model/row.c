@@ -5,12 +5,10 @@
 
 #include <string.h>
 
-void row_initial(float *out, uint32_t dim, uint64_t key, const struct row_init *init)
+void row_initial(float *out, uint32_t width, uint64_t key, const struct row_init *init)
 {
-    if (!(init->scale > 0)) {
-        memset(out, 0, dim * sizeof *out);
-        return;
-    }
+    uint32_t dim = init->scale > 0 ? width - init->n_zeros : 0;
+    memset(out + dim, 0, (width - dim) * sizeof *out);
     struct random r = {hash_mix64(key ^ hash_mix64(init->seed))};
     for (uint32_t i = 0; i < dim; i++) {
         out[i] = (float)((double)init->scale * random_normal(&r));

@@ -8,10 +8,11 @@
 
 struct row_init {
     uint64_t seed;
-    float scale; /* standard deviation of a normal, 0 = zeros */
+    float scale;      /* standard deviation of a normal, 0 = zeros */
+    uint32_t n_zeros; /* the last numbers of a row begin at 0: the linear weight */
 };
 
-/* out (dim). */
-void row_initial(float *out, uint32_t dim, uint64_t key, const struct row_init *init);
+/* out (width). */
+void row_initial(float *out, uint32_t width, uint64_t key, const struct row_init *init);
 
 #endif

@@ -148,11 +148,11 @@ static int open_tables(struct version_reader *r, const char *path, struct undine
     for (uint32_t i = 0; i < schema->n_tables; i++) {
         const char *name = schema->tables[i].name;
         uint64_t n = r->manifest.rows[i];
-        uint32_t dim = schema->tables[i].dim;
+        uint32_t width = model_row_width(schema, &r->manifest.model, i);
         const struct safetensors_tensor *key = table_tensor(&r->model, name, "keys",
                                                             SAFETENSORS_U64, n, 0),
                                         *row = table_tensor(&r->model, name, "rows",
-                                                            SAFETENSORS_F32, n, dim),
+                                                            SAFETENSORS_F32, n, width),
                                         *index = table_tensor(&r->model, name, "index",
                                                               SAFETENSORS_U32, UINT64_MAX, 0);
         if (key == NULL || row == NULL || index == NULL || index->rows <= n ||
@@ -160,14 +160,14 @@ static int open_tables(struct version_reader *r, const char *path, struct undine
             return undine_err_set(err, UNDINE_ECORRUPT,
                                   "%s/" MANIFEST_MODEL ": table `%s` is not %" PRIu64
                                   " keys, rows of %u numbers and their index",
-                                  path, name, n, dim);
+                                  path, name, n, width);
         }
         r->table[i] = (struct version_table){.key = key->data,
                                              .row = row->data,
                                              .index = index->data,
                                              .n_rows = n,
                                              .mask = index->rows - 1,
-                                             .dim = dim};
+                                             .width = width};
     }
     return UNDINE_OK;
 }
@@ -228,7 +228,7 @@ int version_reader_digest(const struct version_reader *r, struct hash128 *out,
         const struct version_table *t = &r->table[i];
         model_digest_name(&d, r->manifest.schema.tables[i].name);
         model_digest_add(&d, t->key, t->n_rows * sizeof *t->key);
-        model_digest_add(&d, t->row, t->n_rows * t->dim * sizeof *t->row);
+        model_digest_add(&d, t->row, t->n_rows * t->width * sizeof *t->row);
     }
     size_t n = 0;
     for (size_t i = 0; i < r->model.n; i++) {

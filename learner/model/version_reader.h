@@ -15,10 +15,10 @@
 
 struct version_table {
     const uint64_t *key; /* (n_rows) ascending */
-    const float *row;    /* (n_rows, dim) */
+    const float *row;    /* (n_rows, width) */
     const uint32_t *index;
     uint64_t n_rows, mask;
-    uint32_t dim;
+    uint32_t width; /* model_row_width */
 };
 
 struct version_reader {

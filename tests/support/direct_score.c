@@ -138,6 +138,7 @@ static void fill(struct batch *batch, const struct direct *d, uint32_t n)
     batch->n = n;
     for (uint32_t i = 0; i < schema->n_tables; i++) {
         batch->table[i].n_rows = d->rows[i].n;
+        batch->table[i].width = d->s->table[i].dim;
         batch->table[i].weight = d->rows[i].weight;
     }
     for (uint32_t f = 0; f < schema->n_fields; f++) {

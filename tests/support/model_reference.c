@@ -123,10 +123,11 @@ static void bag(const struct reference *r, uint32_t field, const struct batch_ba
 {
     const struct schema_field *f = &r->schema->fields[field];
     uint32_t dim = r->schema->tables[f->table].dim;
+    uint32_t width = r->batch->table[f->table].width;
     uint32_t n = bags->offset[i + 1] - bags->offset[i];
     for (uint32_t k = bags->offset[i]; k < bags->offset[i + 1]; k++) {
         for (uint32_t d = 0; d < dim; d++) {
-            double w = r->table[f->table][(size_t)bags->row[k] * dim + d];
+            double w = r->table[f->table][(size_t)bags->row[k] * width + d];
             out[d] += f->pool == SCHEMA_POOL_MEAN ? w / n : w;
         }
     }
@@ -237,6 +238,22 @@ static void sequence(const struct reference *r, uint32_t q, double *x, size_t x_
     free(h);
 }
 
+/* First order term of example b. */
+static double linear(const struct reference *r, size_t b)
+{
+    double sum = 0.0;
+    for (uint32_t i = 0; i < r->schema->n_fields; i++) {
+        const struct schema_field *f = &r->schema->fields[i];
+        const struct batch_bags *bags = &r->batch->field[i];
+        uint32_t dim = r->schema->tables[f->table].dim, n = bags->offset[b + 1] - bags->offset[b];
+        for (uint32_t k = bags->offset[b]; k < bags->offset[b + 1]; k++) {
+            double w = r->table[f->table][bags->row[k] * (dim + 1) + dim];
+            sum += f->pool == SCHEMA_POOL_MEAN ? w / n : w;
+        }
+    }
+    return sum;
+}
+
 void reference_logits(const struct reference *r, double *logit)
 {
     size_t x_dim = 0, at = 0;
@@ -261,6 +278,9 @@ void reference_logits(const struct reference *r, double *logit)
                         r->opt->mlp.activation);
     memcpy(logit, out, r->batch->n * sizeof *out);
     free(out);
+    for (size_t b = 0; r->opt->linear && b < r->batch->n; b++) {
+        logit[b] += linear(r, b);
+    }
 }
 
 double reference_loss(const struct reference *r, const real *label)

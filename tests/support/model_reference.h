@@ -11,7 +11,7 @@ struct reference {
     const struct model_param *params;
     size_t n_params;
     const double *values;                   /* as model_values */
-    const double *table[SCHEMA_TABLES_MAX]; /* (U, D) */
+    const double *table[SCHEMA_TABLES_MAX]; /* (U, W) */
     const struct batch *batch;              /* its weights are not read */
     bool train;                             /* Dice by the batch's statistics */
 };

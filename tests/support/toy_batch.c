@@ -1,5 +1,7 @@
 #include "tests/support/toy_batch.h"
 
+#include "learner/model/model.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,13 +120,15 @@ void toy_batch_init(struct toy_batch *t, const struct schema *schema, const stru
     t->schema = *schema;
     t->batch.n = shape->examples;
     for (uint32_t i = 0; i < schema->n_tables; i++) {
-        size_t n = (size_t)shape->rows * schema->tables[i].dim;
+        struct model_options opt = {.linear = shape->linear};
+        uint32_t width = model_row_width(schema, &opt, i);
+        size_t n = (size_t)shape->rows * width;
         t->weight[i] = must(calloc(n, sizeof(real)));
         t->grad[i] = must(calloc(n, sizeof(real)));
         for (size_t k = 0; k < n; k++) {
             t->weight[i][k] = (real)(0.5 * random_normal(r));
         }
-        t->batch.table[i] = (struct batch_table){shape->rows, t->weight[i], t->grad[i]};
+        t->batch.table[i] = (struct batch_table){shape->rows, width, t->weight[i], t->grad[i]};
     }
     for (uint32_t i = 0; i < schema->n_fields; i++) {
         uint32_t values = schema->fields[i].values_max > 1 ? shape->values : 1;
@@ -168,7 +172,7 @@ void toy_batch_release(struct toy_batch *t)
 void toy_batch_zero_grads(struct toy_batch *t)
 {
     for (uint32_t i = 0; i < t->schema.n_tables; i++) {
-        size_t n = (size_t)t->batch.table[i].n_rows * t->schema.tables[i].dim;
+        size_t n = (size_t)t->batch.table[i].n_rows * t->batch.table[i].width;
         memset(t->grad[i], 0, n * sizeof(real));
     }
 }

@@ -13,6 +13,7 @@ struct toy_shape {
     uint32_t rows;   /* of each table */
     uint32_t values; /* of the multi-hot field */
     bool fixed_length;
+    bool linear; /* rows for a model with a linear part */
 };
 
 /* Owns every array of the batch; grad mirrors weight. */

@@ -77,7 +77,7 @@ static const real *alone_run(struct alone *t, const uint32_t *history, uint32_t 
     }
     step_offset[1] = n;
     struct batch batch = {.n = 1};
-    batch.table[0].weight = t->rows;
+    batch.table[0] = (struct batch_table){.n_rows = ROWS, .width = t->dim, .weight = t->rows};
     struct batch_sequences in = {.n = 1, .step_offset = step_offset, .of_example = of_example};
     in.step[0] = (struct batch_bags){offset, history};
     memcpy(t->x, t->rows, t->dim * sizeof(real));

@@ -177,15 +177,15 @@ static void test_rows(void **state)
     enum { DIM = 18, ROWS = 4000 };
     float a[DIM], b[DIM];
     double sum = 0.0, squares = 0.0;
-    row_initial(a, DIM, 42, &(struct row_init){1, 0.1F});
-    row_initial(b, DIM, 42, &(struct row_init){1, 0.1F});
+    row_initial(a, DIM, 42, &(struct row_init){.seed = 1, .scale = 0.1F});
+    row_initial(b, DIM, 42, &(struct row_init){.seed = 1, .scale = 0.1F});
     assert_memory_equal(a, b, sizeof a);
-    row_initial(b, DIM, 43, &(struct row_init){1, 0.1F});
+    row_initial(b, DIM, 43, &(struct row_init){.seed = 1, .scale = 0.1F});
     assert_memory_not_equal(a, b, sizeof a);
-    row_initial(b, DIM, 42, &(struct row_init){2, 0.1F});
+    row_initial(b, DIM, 42, &(struct row_init){.seed = 2, .scale = 0.1F});
     assert_memory_not_equal(a, b, sizeof a);
     for (uint64_t k = 0; k < ROWS; k++) {
-        row_initial(a, DIM, k, &(struct row_init){1, 0.1F});
+        row_initial(a, DIM, k, &(struct row_init){.seed = 1, .scale = 0.1F});
         for (int i = 0; i < DIM; i++) {
             sum += (double)a[i];
             squares += (double)a[i] * (double)a[i];
@@ -193,7 +193,11 @@ static void test_rows(void **state)
     }
     double n = (double)DIM * ROWS;
     assert_true(fabs(sum / n) < 0.002 && fabs(sqrt(squares / n) - 0.1) < 0.002);
-    row_initial(a, DIM, 42, &(struct row_init){1, 0.0F});
+    row_initial(b, DIM, 42, &(struct row_init){.seed = 1, .scale = 0.1F});
+    row_initial(a, DIM, 42, &(struct row_init){.seed = 1, .scale = 0.1F, .n_zeros = 1});
+    assert_memory_equal(a, b, (DIM - 1) * sizeof a[0]); /* the embedding is the same */
+    assert_true(a[DIM - 1] == 0 && b[DIM - 1] != 0);
+    row_initial(a, DIM, 42, &(struct row_init){.seed = 1, .scale = 0.0F});
     assert_true(a[0] == 0 && a[DIM - 1] == 0);
 }
 

@@ -51,7 +51,7 @@ struct fit {
     real dlogit[EXAMPLES];
 };
 
-static void fit_batch(struct fit *f)
+static void fit_batch(struct fit *f, bool linear)
 {
     struct random r = {17};
     struct schema schema;
@@ -59,7 +59,9 @@ static void fit_batch(struct fit *f)
     toy_schema(&schema);
     toy_batch_init(
         &f->toy, &schema,
-        &(struct toy_shape){.examples = EXAMPLES, .steps_max = 6, .rows = ROWS, .values = 3}, &r);
+        &(struct toy_shape){
+            .examples = EXAMPLES, .steps_max = 6, .rows = ROWS, .values = 3, .linear = linear},
+        &r);
 }
 
 static int fit_open(struct fit *f, const struct model_options *o, struct undine_err *err)
@@ -105,7 +107,7 @@ static void sgd(struct fit *f, real rate)
         }
     }
     for (uint32_t t = 0; t < f->toy.schema.n_tables; t++) {
-        for (size_t k = 0; k < (size_t)ROWS * f->toy.schema.tables[t].dim; k++) {
+        for (size_t k = 0; k < (size_t)ROWS * f->toy.batch.table[t].width; k++) {
             f->toy.weight[t][k] -= rate * f->toy.grad[t][k];
         }
     }
@@ -117,7 +119,7 @@ static void overfit(const struct model_options *o, const char *what)
     struct undine_err err = {0};
     double loss = 1.0;
     int steps = 0;
-    fit_batch(&f);
+    fit_batch(&f, o->linear);
     assert_int_equal(fit_open(&f, o, &err), 0);
     for (; steps < 3000 && loss >= 0.01; steps++) {
         assert_int_equal(fit_step(&f, &loss, &err), 0);
@@ -143,6 +145,8 @@ static void test_overfit(void **state)
     overfit(&o, "base, prelu");
     o.mlp.activation = ACT_DICE;
     overfit(&o, "base, dice");
+    o.linear = true;
+    overfit(&o, "base, dice, linear");
 }
 
 static void test_no_allocation_in_steady_state(void **state)
@@ -151,7 +155,7 @@ static void test_no_allocation_in_steady_state(void **state)
     static struct fit f;
     struct model_options o = MODEL_OPTIONS_DEFAULT;
     double loss;
-    fit_batch(&f);
+    fit_batch(&f, o.linear);
     assert_int_equal(fit_open(&f, &o, NULL), 0);
     assert_int_equal(fit_step(&f, &loss, NULL), 0);
     long before = n_allocations;
@@ -173,7 +177,7 @@ static void test_out_of_memory(void **state)
     (void)state;
     static struct fit f;
     struct model_options o = MODEL_OPTIONS_DEFAULT;
-    fit_batch(&f);
+    fit_batch(&f, o.linear);
     long n = 0;
     for (bool failed = true; failed; n++) {
         struct undine_err err = {0};

@@ -36,7 +36,9 @@ static void twin_open(struct twin *t, const struct model_options *opt)
     toy_schema(&t->schema);
     toy_batch_init(
         &t->toy, &t->schema,
-        &(struct toy_shape){.examples = EXAMPLES, .steps_max = 5, .rows = ROWS, .values = 3}, &r);
+        &(struct toy_shape){
+            .examples = EXAMPLES, .steps_max = 5, .rows = ROWS, .values = 3, .linear = opt->linear},
+        &r);
     assert_int_equal(model_open(&t->model, &t->schema, opt, &err), 0);
     assert_int_equal(model_scratch_open(&t->scratch, t->model, &err), 0);
     assert_true(model_n_values(t->model) <= VALUES_MAX);
@@ -49,7 +51,7 @@ static void twin_open(struct twin *t, const struct model_options *opt)
         .schema = &t->schema, .opt = &t->opt, .values = t->values, .batch = &t->toy.batch};
     t->reference.params = model_params(t->model, &t->reference.n_params);
     for (uint32_t k = 0; k < t->schema.n_tables; k++) {
-        for (uint32_t i = 0; i < ROWS * t->schema.tables[k].dim; i++) {
+        for (uint32_t i = 0; i < ROWS * t->toy.batch.table[k].width; i++) {
             t->table[k][i] = (double)t->toy.weight[k][i];
         }
         t->reference.table[k] = t->table[k];
@@ -118,7 +120,7 @@ static void check(const struct model_options *opt, const char *what)
         }
     }
     for (uint32_t k = 0; k < t.schema.n_tables; k++) {
-        check_tensor(&t, t.table[k], t.toy.grad[k], (size_t)ROWS * t.schema.tables[k].dim, what,
+        check_tensor(&t, t.table[k], t.toy.grad[k], (size_t)ROWS * t.toy.batch.table[k].width, what,
                      t.schema.tables[k].name);
     }
     twin_close(&t);
@@ -162,6 +164,16 @@ static void test_din_activations(void **state)
     }
 }
 
+static void test_linear(void **state)
+{
+    (void)state;
+    struct model_options o = small();
+    o.linear = true;
+    check(&o, "din, linear");
+    o.kind = MODEL_BASE;
+    check(&o, "base, linear");
+}
+
 static void test_din_official_softmax(void **state)
 {
     (void)state;
@@ -185,6 +197,7 @@ int main(void)
         cmocka_unit_test(test_base),
         cmocka_unit_test(test_din_activations),
         cmocka_unit_test(test_din_official_softmax),
+        cmocka_unit_test(test_linear),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

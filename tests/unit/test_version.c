@@ -182,7 +182,7 @@ static void test_reader_finds_every_row(void **state)
         for (uint64_t row = 0; row < t->n_rows; row++) {
             uint64_t at = version_table_find(v, t->key[row]);
             assert_true(at < v->n_rows);
-            assert_memory_equal(v->row + at * v->dim, t->weight + row * t->dim,
+            assert_memory_equal(v->row + at * v->width, t->weight + row * t->dim,
                                 t->dim * sizeof(float));
             assert_int_equal(version_table_find(v, t->key[row] + 1), v->n_rows);
         }
