@@ -198,7 +198,7 @@ static void batch_table(const struct torch_golden *g, struct toy_batch *out, uin
     for (size_t i = 0; i < (size_t)rows * t->dim; i++) {
         out->weight[k][i] = (real)torch_golden_initial(g, name, rows, t->dim, i);
     }
-    out->batch.table[k] = (struct batch_table){rows, out->weight[k], out->grad[k]};
+    out->batch.table[k] = (struct batch_table){rows, t->dim, out->weight[k], out->grad[k]};
 }
 
 void torch_golden_batch(const struct torch_golden *g, struct toy_batch *out)
