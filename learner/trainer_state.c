@@ -6,18 +6,16 @@
  *   train  optimizer.<parameter>  (slots, size) f32: state of a trained parameter, kind by kind
  *          trainer.counters       (7) u64: examples, positives, batches, skipped, steps, forgotten,
  *                                 example digest
- *          metrics.totals, popularity.totals  (2) u64: examples, positives
- *          metrics.sums, popularity.sums      (4) f64: weight, loss, p, label
- *          metrics.bucket, popularity.bucket  (n, 3) u64: logit buckets that are not empty: number,
- *                                 negatives, positives
- *          metrics.window.user, .logit, .weight  (n) u64, f32, f32: newest predictions, oldest
- * first popularity.counts      (2) f64: shows, clicks popularity.key, .shows, .clicks       (n)
- * u64, f32, f32, ascending by key
+ *          metrics.*              metrics_state.h; popularity.* likewise, without a window
+ *          popularity.counts      (2) f64: shows, clicks
+ *          popularity.key, .shows, .clicks  (n) u64, f32, f32, ascending by key
  *
  * Arrays without elements are left out.  Rows of the tables are in
  * snapshot_table; the open batch is not part of the state: its examples lie at trained_seq and are
  * read again. */
 #include "learner/trainer_state.h"
+
+#include "learner/metrics_state.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -28,8 +26,6 @@
 enum { N_COUNTERS = 7, METRICS_JSON_MAX = 2048, ROWS_RUN = 1024 };
 _Static_assert(sizeof(struct trainer_counters) == N_COUNTERS * sizeof(uint64_t),
                "trainer_counters is saved as an array");
-_Static_assert(sizeof(struct metrics_sums) == 4 * sizeof(double),
-               "metrics_sums is saved as an array");
 
 static int no_memory(struct undine_err *err)
 {
@@ -119,60 +115,6 @@ static bool copy_dense(const struct trainer *t, struct snapshot *s)
     return true;
 }
 
-static bool copy_buckets(const struct metrics *m, const char *prefix, struct snapshot *s)
-{
-    uint64_t n = 0;
-    for (uint64_t b = 0; b < METRICS_BUCKETS; b++) {
-        n += (m->bucket[b][0] | m->bucket[b][1]) != 0;
-    }
-    if (n == 0) {
-        return true;
-    }
-    uint64_t *to = snapshot_train(s, name_of(prefix, "bucket").text, SNAPSHOT_U64, n, 3);
-    if (to == NULL) {
-        return false;
-    }
-    for (uint64_t b = 0; b < METRICS_BUCKETS; b++) {
-        if ((m->bucket[b][0] | m->bucket[b][1]) != 0) {
-            to[0] = b;
-            to[1] = m->bucket[b][0];
-            to[2] = m->bucket[b][1];
-            to += 3;
-        }
-    }
-    return true;
-}
-
-static bool copy_metrics(const struct metrics *m, const char *prefix, struct snapshot *s)
-{
-    uint64_t totals[2] = {m->examples, m->positives};
-    return put(s, prefix, "totals", SNAPSHOT_U64, 2, 0, totals, sizeof totals) &&
-           put(s, prefix, "sums", SNAPSHOT_F64, 4, 0, &m->sums, sizeof m->sums) &&
-           copy_buckets(m, prefix, s);
-}
-
-static bool copy_window(const struct metrics *m, struct snapshot *s)
-{
-    uint64_t n = m->window_n;
-    if (n == 0) {
-        return true;
-    }
-    uint64_t *user = snapshot_train(s, "metrics.window.user", SNAPSHOT_U64, n, 0);
-    float *logit = snapshot_train(s, "metrics.window.logit", SNAPSHOT_F32, n, 0);
-    float *weight = snapshot_train(s, "metrics.window.weight", SNAPSHOT_F32, n, 0);
-    if (user == NULL || logit == NULL || weight == NULL) {
-        return false;
-    }
-    uint64_t at = n < m->window_max ? 0 : m->window_at;
-    for (uint64_t i = 0; i < n; i++) {
-        user[i] = m->window[at].user;
-        logit[i] = m->window[at].logit;
-        weight[i] = m->window[at].weight;
-        at = at + 1 < m->window_max ? at + 1 : 0;
-    }
-    return true;
-}
-
 static int by_key(const void *a, const void *b)
 {
     const struct popularity_row *x = a, *y = b;
@@ -257,8 +199,8 @@ static bool copy_all(struct trainer *t, struct snapshot *s)
     return s->metrics_json != NULL && copy_dense(t, s) &&
            put(s, "trainer", "counters", SNAPSHOT_U64, N_COUNTERS, 0, &t->counters,
                sizeof t->counters) &&
-           copy_metrics(&t->metrics, "metrics", s) && copy_window(&t->metrics, s) &&
-           copy_metrics(&t->popularity_metrics, "popularity", s) &&
+           metrics_save(&t->metrics, "metrics", s) &&
+           metrics_save(&t->popularity_metrics, "popularity", s) &&
            copy_popularity(&t->popularity, s);
 }
 
@@ -414,39 +356,6 @@ static int restore_dense(struct trainer *t, const struct snapshot *s, struct und
     return UNDINE_OK;
 }
 
-static int restore_metrics(struct metrics *m, const char *prefix, const struct snapshot *s,
-                           struct undine_err *err)
-{
-    uint64_t totals[2];
-    int rc = get_train(s, prefix, "totals", SNAPSHOT_U64, 2, totals, sizeof totals, err);
-    if (rc == UNDINE_OK) {
-        rc = get_train(s, prefix, "sums", SNAPSHOT_F64, 4, &m->sums, sizeof m->sums, err);
-    }
-    if (rc < 0) {
-        return rc;
-    }
-    m->examples = totals[0];
-    m->positives = totals[1];
-    const struct snapshot_array *a =
-        snapshot_find(s->train, s->n_train, name_of(prefix, "bucket").text);
-    if (a == NULL) {
-        return UNDINE_OK;
-    }
-    if (a->type != SNAPSHOT_U64 || a->cols != 3) {
-        return undine_err_set(err, UNDINE_ECORRUPT, "array `%s` is not (n, 3) u64", a->name);
-    }
-    const uint64_t *from = a->data;
-    for (uint64_t i = 0; i < a->rows; i++, from += 3) {
-        if (from[0] >= METRICS_BUCKETS) {
-            return undine_err_set(err, UNDINE_ECORRUPT, "array `%s` names bucket %" PRIu64, a->name,
-                                  from[0]);
-        }
-        m->bucket[from[0]][0] = from[1];
-        m->bucket[from[0]][1] = from[2];
-    }
-    return UNDINE_OK;
-}
-
 /* Three arrays of one length, which may be missing together. */
 struct columns {
     const uint64_t *key;
@@ -471,18 +380,6 @@ static int find_columns(struct columns *out, const struct snapshot *s, const cha
     }
     *out = (struct columns){.key = k->data, .a = x->data, .b = y->data, .n = k->rows};
     return UNDINE_OK;
-}
-
-static int restore_window(struct metrics *m, const struct snapshot *s, struct undine_err *err)
-{
-    struct columns c;
-    int rc = find_columns(&c, s, "metrics.window.user", "metrics.window.logit",
-                          "metrics.window.weight", err);
-    for (uint64_t i = 0; rc == UNDINE_OK && i < c.n; i++) {
-        struct metrics_row row = {.user = c.key[i], .logit = c.a[i], .weight = c.b[i]};
-        metrics_window_add(m, &row);
-    }
-    return rc;
 }
 
 static int restore_popularity(struct popularity *p, const struct snapshot *s,
@@ -520,13 +417,10 @@ int trainer_restore(struct trainer *t, const struct snapshot *s, struct undine_e
                        sizeof t->counters, err);
     }
     if (rc == UNDINE_OK) {
-        rc = restore_metrics(&t->metrics, "metrics", s, err);
+        rc = metrics_load(&t->metrics, "metrics", s, err);
     }
     if (rc == UNDINE_OK) {
-        rc = restore_metrics(&t->popularity_metrics, "popularity", s, err);
-    }
-    if (rc == UNDINE_OK) {
-        rc = restore_window(&t->metrics, s, err);
+        rc = metrics_load(&t->popularity_metrics, "popularity", s, err);
     }
     (void)pthread_mutex_unlock(&t->lock);
     if (rc == UNDINE_OK) {
