@@ -40,7 +40,9 @@ static const char *const names_dice[] = {"batch", "running", "auto", NULL};
 static const char *const names_optimizer[] = {"sgd", "adagrad", "adam", "ftrl", NULL};
 static const char *const names_decay[] = {"constant", "exponential", "inverse_sqrt", "linear",
                                           NULL};
-static const char *const names_mba[] = {"once", "count", NULL};
+static const char *const names_regularizer[] = {"none", "mba", "l2", "difacto", NULL};
+static const char *const names_form[] = {"once", "count", NULL};
+static const char *const names_counter[] = {"running", "window", "projected", "fixed", NULL};
 
 static const struct config_key keys[] = {
     {.path = "tables",
@@ -583,26 +585,70 @@ static const struct config_key keys[] = {
      REALS(0, 1),
      .fallback = "0.1",
      .doc = "Least factor of the decay: an endless stream needs a rate that does not vanish."},
-    SECTION("learner.mba",
-            "Mini-batch aware regularization of embeddings (DIN paper, Eq. 4 to 7)."),
-    {.path = "learner.mba.lambda",
+    SECTION("learner.regularizer", "What keeps embeddings small."),
+    {.path = "learner.regularizer.kind",
+     .type = CONFIG_ENUM,
+     AT(trainer.regularizer.kind),
+     .names = names_regularizer,
+     .fallback = "mba",
+     .doc = "`mba`: mini-batch aware (DIN paper, Eq. 4 to 7), by lambda / n at each touch of an id "
+            "that n examples held. `l2`: every row by rate * lambda with every mini-batch, touched "
+            "or not. `difacto`: by lambda at each touch."},
+    {.path = "learner.regularizer.lambda",
      .type = CONFIG_REAL,
-     AT(trainer.mba.lambda),
+     AT(trainer.regularizer.lambda),
      REALS(0, 1000),
      .fallback = "0.01",
      .doc = "Strength; 0 = off."},
-    {.path = "learner.mba.form",
+    {.path = "learner.regularizer.form",
      .type = CONFIG_ENUM,
-     AT(trainer.mba.form),
-     .names = names_mba,
+     AT(trainer.regularizer.form),
+     .names = names_form,
      .fallback = "once",
-     .doc = "An id in a batch counts `once` (Eq. 6), or as often as it stands there (Eq. 5)."},
-    {.path = "learner.mba.decoupled",
+     .doc =
+         "`mba`: an id in a mini-batch counts `once` (Eq. 6), or as often as examples of it hold "
+         "it (Eq. 5)."},
+    {.path = "learner.regularizer.decoupled",
      .type = CONFIG_BOOL,
-     AT(trainer.mba.decoupled),
+     AT(trainer.regularizer.decoupled),
      .fallback = "false",
-     .doc = "`false`: added to the gradient before the optimizer. `true`: taken from the weight "
-            "behind it."},
+     .doc = "`mba`, `difacto`: `false`: added to the gradient before the optimizer. `true`: taken "
+            "from the weight beside it. `l2` always is."},
+    {.path = "learner.regularizer.counter",
+     .type = CONFIG_ENUM,
+     AT(trainer.regularizer.counts.mode),
+     .names = names_counter,
+     .fallback = "running",
+     .doc =
+         "`mba`: what n is. `running`: examples so far. `window`: those of the newest, older ones "
+         "fading. `projected`: what a pass of `epoch` examples will hold. `fixed`: that of an "
+         "earlier pass, read from `counts`."},
+    {.path = "learner.regularizer.window",
+     .type = CONFIG_INT,
+     AT(trainer.regularizer.counts.window),
+     RANGE(1000, INT_MAX_SAFE),
+     .fallback = "1000000",
+     .doc = "`window`: period in examples."},
+    {.path = "learner.regularizer.decay",
+     .type = CONFIG_REAL,
+     AT(trainer.regularizer.counts.decay),
+     REALS(1e-9, 0.999),
+     .fallback = "0.5",
+     .doc = "`window`: what is left of n after each period."},
+    {.path = "learner.regularizer.epoch",
+     .type = CONFIG_INT,
+     AT(trainer.regularizer.counts.epoch),
+     RANGE(1, INT_MAX_SAFE),
+     .fallback = "1000000",
+     .doc = "`projected`: examples of a pass."},
+    {.path = "learner.regularizer.counts",
+     .type = CONFIG_STRING,
+     AT(trainer.regularizer.counts.counts),
+     RANGE(0, INSTANCES_PATH_MAX - 1),
+     .fallback = "",
+     .doc =
+         "`fixed`: directory of a version that a pass over the same examples wrote, best a copy: "
+         "every start reads it, and refuses another one. Ids that it does not hold have n = 1."},
 
     SECTION("snapshot", "Versions that `undine run` writes."),
     {.path = "snapshot.interval",

@@ -121,7 +121,7 @@ struct column {
     uint8_t *data; /* NULL = the table has none */
     size_t bytes;  /* of one row */
 };
-enum { N_COLUMNS = 6 };
+enum { N_COLUMNS = 7 };
 
 static void copy_row(const struct column *columns, uint64_t to, uint64_t from)
 {
@@ -189,6 +189,7 @@ static int sort_table(struct snapshot_table *t, struct undine_err *err)
     const struct column columns[N_COLUMNS] = {
         {(uint8_t *)t->key, sizeof *t->key},
         {(uint8_t *)t->weight, t->dim * sizeof *t->weight},
+        {(uint8_t *)t->raw, t->dim * sizeof *t->raw},
         {(uint8_t *)t->slot, t->n_slots * sizeof *t->slot},
         {(uint8_t *)t->count, sizeof *t->count},
         {(uint8_t *)t->seen_day, sizeof *t->seen_day},

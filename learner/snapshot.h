@@ -14,10 +14,11 @@ struct snapshot_table {
     char name[SCHEMA_NAME_MAX];
     uint32_t dim, n_slots; /* n_slots: floats of optimizer state a row */
     uint64_t n_rows;
-    uint64_t *key;      /* (n) ascending after snapshot_sort */
-    float *weight;      /* (n, dim) */
-    float *slot;        /* (n, n_slots), NULL if none */
-    float *count;       /* (n) n_j */
+    uint64_t *key; /* (n) ascending after snapshot_sort */
+    float *weight; /* (n, dim) */
+    float *raw;    /* (n, dim) weights as the trainer keeps them, NULL where `weight` is that */
+    float *slot;   /* (n, n_slots), NULL if none */
+    float *count;  /* (n) n_j */
     uint32_t *seen_day; /* (n) event day of the last touch */
     uint32_t *stamp;    /* (n) training step of the last touch */
 };

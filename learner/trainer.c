@@ -28,7 +28,7 @@ static int check_rates(const struct trainer_options *opt, struct undine_err *err
         rc = schedule_check(&opt->schedule, err);
     }
     if (rc == UNDINE_OK) {
-        rc = mba_check(&opt->mba, highest, err);
+        rc = regularizer_check(&opt->regularizer, highest, err);
     }
     if (rc < 0 || opt->optimizer.kind != OPTIMIZER_FTRL) {
         return rc;
@@ -38,7 +38,7 @@ static int check_rates(const struct trainer_options *opt, struct undine_err *err
                               "optimizer.kind is ftrl, whose rate cannot change on the way: "
                               "expected no optimizer.warmup and no optimizer.decay");
     }
-    if (opt->mba.lambda > 0.0 && opt->mba.decoupled) {
+    if (regularizer_decoupled(&opt->regularizer)) {
         return undine_err_set(err, UNDINE_ECONFIG,
                               "optimizer.kind is ftrl, whose weights follow from its sums: "
                               "expected no decoupled decay beside it, but optimizer.l2");
@@ -112,6 +112,10 @@ static int open_parts(struct trainer *t, struct undine_err *err)
 {
     int rc = open_tables(t, err);
     if (rc == UNDINE_OK) {
+        rc = regularizer_open(&t->regularizer, &t->opt.regularizer, &t->schema, t->opt.table_rate,
+                              err);
+    }
+    if (rc == UNDINE_OK) {
         rc = model_open(&t->model, &t->schema, &t->opt.model, err);
     }
     if (rc == UNDINE_OK) {
@@ -174,6 +178,7 @@ void trainer_close(struct trainer *t)
     for (uint32_t k = 0; k < t->schema.n_tables; k++) {
         table_release(&t->table[k]);
     }
+    regularizer_release(&t->regularizer);
     model_scratch_close(t->scratch);
     model_close(t->model);
     batch_builder_close(t->builder);

@@ -16,9 +16,9 @@
 
 #include "base/schema.h"
 #include "featurestore/example_log.h"
-#include "learner/mba.h"
 #include "learner/model/model.h"
 #include "learner/optimizer.h"
+#include "learner/regularizer.h"
 #include "learner/schedule.h"
 #include "learner/snapshot.h"
 
@@ -29,10 +29,10 @@ struct trainer_options {
     struct optimizer_options optimizer;
     double table_rate[SCHEMA_TABLES_MAX]; /* of a table's rows; 0 = optimizer.rate */
     struct schedule_options schedule;     /* of every rate */
-    double clip_norm;        /* global norm over merged rows and dense parameters; 0 = off */
-    struct mba_options mba;  /* n_j counts instances, mode `running` */
-    double row_scale;        /* standard deviation of a new row */
-    uint64_t metrics_window; /* predictions kept for exact windowed AUC and GAUC */
+    double clip_norm; /* global norm over merged rows and dense parameters; 0 = off */
+    struct regularizer_options regularizer; /* of the rows */
+    double row_scale;                       /* standard deviation of a new row */
+    uint64_t metrics_window;                /* predictions kept for exact windowed AUC and GAUC */
     uint64_t
         memory_max_bytes; /* of the embedding tables: beyond it the trainer stops (UNDINE_EFULL) */
 };

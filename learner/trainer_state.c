@@ -6,6 +6,9 @@
  *   train  optimizer.<parameter>  (slots, size) f32: state of a trained parameter, kind by kind
  *          trainer.counters       (7) u64: examples, positives, batches, skipped, steps, forgotten,
  *                                 example digest
+ *          regularizer.*          where it has state of its own: l2.log_keep (tables) f64,
+ *                                 l2.since (1) u64; window.next (1) u64, window.starts (n) u32;
+ *                                 counts (32) u8: checksum of the file that fixed counts are from
  *          metrics.*              metrics_state.h; popularity.* likewise, without a window
  *          popularity.counts      (2) f64: shows, clicks
  *          popularity.key, .shows, .clicks  (n) u64, f32, f32, ascending by key
@@ -58,6 +61,26 @@ static bool put(struct snapshot *s, const char *prefix, const char *rest, enum s
 }
 
 /* ---- out ---- */
+
+/* Pay in the copy what its rows owe, and keep the raw weights beside it: paid in the trainer too,
+ * the moments at which copies are made would show in its last bits. */
+static bool copy_debts(const struct trainer *t, uint32_t k, struct snapshot *s,
+                       struct snapshot_table *out)
+{
+    uint64_t n = out->n_rows * out->dim;
+    if (t->regularizer.opt.kind != REGULARIZER_L2 || n == 0) {
+        return true;
+    }
+    out->raw = arena_alloc(&s->memory, n * sizeof *out->raw);
+    if (out->raw == NULL) {
+        return false;
+    }
+    memcpy(out->raw, out->weight, n * sizeof *out->raw);
+    for (uint64_t i = 0; i < n; i++) {
+        out->weight[i] *= regularizer_keep(&t->regularizer, k, out->stamp[i / out->dim]);
+    }
+    return true;
+}
 
 static bool copy_table(const struct table *t, const char *name, struct snapshot *s,
                        struct snapshot_table *out)
@@ -189,9 +212,11 @@ static char *metrics_json(struct trainer *t, struct arena *memory)
 static bool copy_all(struct trainer *t, struct snapshot *s)
 {
     s->n_tables = t->schema.n_tables;
+    t->regularizer.steps = t->counters.steps;
     for (uint32_t k = 0; k < t->schema.n_tables; k++) {
         s->row_init[k] = t->table[k].opt.init;
-        if (!copy_table(&t->table[k], t->schema.tables[k].name, s, &s->table[k])) {
+        if (!copy_table(&t->table[k], t->schema.tables[k].name, s, &s->table[k]) ||
+            !copy_debts(t, k, s, &s->table[k])) {
             return false;
         }
     }
@@ -199,6 +224,7 @@ static bool copy_all(struct trainer *t, struct snapshot *s)
     return s->metrics_json != NULL && copy_dense(t, s) &&
            put(s, "trainer", "counters", SNAPSHOT_U64, N_COUNTERS, 0, &t->counters,
                sizeof t->counters) &&
+           regularizer_snapshot(&t->regularizer, t->schema.n_tables, s) &&
            metrics_save(&t->metrics, "metrics", s) &&
            metrics_save(&t->popularity_metrics, "popularity", s) &&
            copy_popularity(&t->popularity, s);
@@ -291,8 +317,9 @@ static int get_train(const struct snapshot *s, const char *prefix, const char *r
     return get(s->train, s->n_train, name_of(prefix, rest).text, type, n, to, bytes, err);
 }
 
-static int restore_rows(struct table *t, const struct snapshot_table *from, uint64_t at, size_t n,
-                        struct undine_err *err)
+/* weight: from's, or from's raw ones. */
+static int restore_rows(struct table *t, const struct snapshot_table *from, const float *weight,
+                        uint64_t at, size_t n, struct undine_err *err)
 {
     uint32_t rows[ROWS_RUN];
     for (size_t i = 0; i < n; i++) {
@@ -309,7 +336,7 @@ static int restore_rows(struct table *t, const struct snapshot_table *from, uint
         r->count = from->count[at + i];
         r->seen_day = from->seen_day[at + i];
         r->stamp = from->stamp[at + i];
-        memcpy(r->value, from->weight + (at + i) * from->dim, from->dim * sizeof(float));
+        memcpy(r->value, weight + (at + i) * from->dim, from->dim * sizeof(float));
         if (from->n_slots > 0) {
             memcpy(r->value + from->dim, from->slot + (at + i) * from->n_slots,
                    from->n_slots * sizeof(float));
@@ -318,7 +345,8 @@ static int restore_rows(struct table *t, const struct snapshot_table *from, uint
     return UNDINE_OK;
 }
 
-static int restore_table(struct table *t, const struct snapshot_table *from, struct undine_err *err)
+static int restore_table(struct table *t, const struct snapshot_table *from, bool raw,
+                         struct undine_err *err)
 {
     if (from->dim != t->opt.dim || from->n_slots != t->opt.n_slots) {
         return undine_err_set(err, UNDINE_ESTATE,
@@ -326,13 +354,25 @@ static int restore_table(struct table *t, const struct snapshot_table *from, str
                               "configuration asks for %u and %u",
                               from->name, from->dim, from->n_slots, t->opt.dim, t->opt.n_slots);
     }
+    const float *weight = raw && from->raw != NULL ? from->raw : from->weight;
     int rc = table_reserve(t, from->n_rows, err);
     for (uint64_t at = 0; rc == UNDINE_OK && at < from->n_rows; at += ROWS_RUN) {
         uint64_t left = from->n_rows - at;
-        rc = restore_rows(t, from, at, left < ROWS_RUN ? (size_t)left : ROWS_RUN, err);
+        rc = restore_rows(t, from, weight, at, left < ROWS_RUN ? (size_t)left : ROWS_RUN, err);
     }
     if (rc == UNDINE_OK && t->n_rows != from->n_rows) {
         rc = undine_err_set(err, UNDINE_ECORRUPT, "table `%s` holds an id twice", from->name);
+    }
+    return rc;
+}
+
+static int restore_rows_all(struct trainer *t, const struct snapshot *s, struct undine_err *err)
+{
+    bool raw = false;
+    int rc =
+        regularizer_restore(&t->regularizer, t->schema.n_tables, s, t->counters.steps, &raw, err);
+    for (uint32_t k = 0; rc == UNDINE_OK && k < t->schema.n_tables; k++) {
+        rc = restore_table(&t->table[k], &s->table[k], raw, err);
     }
     return rc;
 }
@@ -405,17 +445,17 @@ int trainer_restore(struct trainer *t, const struct snapshot *s, struct undine_e
 {
     UNDINE_ASSERT(t->trained_seq == 0 && t->next_seq == 0 && t->counters.batches == 0);
     int rc = check_fit(t, s, err);
-    for (uint32_t k = 0; rc == UNDINE_OK && k < t->schema.n_tables; k++) {
-        rc = restore_table(&t->table[k], &s->table[k], err);
-    }
-    if (rc == UNDINE_OK) {
-        rc = restore_dense(t, s, err);
-    }
     (void)pthread_mutex_lock(&t->lock);
     if (rc == UNDINE_OK) {
         rc = get_train(s, "trainer", "counters", SNAPSHOT_U64, N_COUNTERS, &t->counters,
                        sizeof t->counters, err);
     }
+    (void)pthread_mutex_unlock(&t->lock);
+    rc = rc == UNDINE_OK ? restore_rows_all(t, s, err) : rc;
+    if (rc == UNDINE_OK) {
+        rc = restore_dense(t, s, err);
+    }
+    (void)pthread_mutex_lock(&t->lock);
     if (rc == UNDINE_OK) {
         rc = metrics_load(&t->metrics, "metrics", s, err);
     }

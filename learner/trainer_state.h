@@ -21,6 +21,7 @@ struct trainer {
     struct trainer_options opt;
     struct table_budget budget;
     struct table table[SCHEMA_TABLES_MAX];
+    struct regularizer regularizer;
     struct model *model;
     struct model_scratch *scratch;
     float *dense_slot;     /* (optimizer_slots, n_values): of parameter p, slots * p.offset on */

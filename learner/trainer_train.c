@@ -47,6 +47,17 @@ static double sum_squares(const float *x, size_t n)
            ((lane[4] + lane[5]) + (lane[6] + lane[7]));
 }
 
+/* What the rows of the batch owe is paid in its copies first: the model sees no debts. */
+static void catch_up(struct trainer *t)
+{
+    t->regularizer.steps = t->counters.steps;
+    for (uint32_t k = 0; k < t->schema.n_tables; k++) {
+        struct batch_builder_table *rows = &t->builder->table[k];
+        regularizer_catch_up(&t->regularizer, k, &t->table[k], rows->row, rows->n_rows,
+                             rows->weight);
+    }
+}
+
 /* Copy the parameters that are no weights (Dice's moving statistics). */
 static void copy_statistics(const struct trainer *t, float *to, const float *from)
 {
@@ -135,7 +146,6 @@ static void update_table(struct trainer *t, uint32_t k, const struct optimizer_s
                          uint32_t day)
 {
     const struct batch_builder_table *rows = &t->builder->table[k];
-    const struct mba_options *mba = &t->opt.mba;
     uint32_t dim = t->table[k].opt.dim;
     uint32_t stamp = t->counters.steps < UINT32_MAX ? (uint32_t)t->counters.steps : UINT32_MAX;
     for (uint32_t i = 0; i < rows->n_rows; i++) {
@@ -147,14 +157,10 @@ static void update_table(struct trainer *t, uint32_t k, const struct optimizer_s
         }
         struct table_row *r = table_row(&t->table[k], rows->row[i]);
         float *grad = rows->grad + (size_t)i * dim;
-        float shrink = 0.0f;
-        r->count += rows->instances[i];
+        float shrink =
+            regularizer_touch(&t->regularizer, k, r, rows->instances[i], step->rate, grad, dim);
         r->seen_day = day;
         r->stamp = stamp;
-        if (mba->lambda > 0.0) {
-            float strength = mba_strength(mba, r->count, rows->instances[i]);
-            shrink = mba_apply(mba, strength, step->rate, grad, r->value, dim);
-        }
         optimizer_apply(step, r->value, r->value + dim, grad, dim, shrink);
     }
 }
@@ -180,6 +186,7 @@ static void update(struct trainer *t)
     uint64_t step = ++t->counters.steps;
     struct optimizer_step dense = optimizer_step(opt, factor * opt->dense_rate, step);
     uint32_t day = event_day(t->builder->last_emit_ms);
+    regularizer_begin(&t->regularizer, step, t->counters.examples, t->builder->n);
     for (uint32_t k = 0; k < t->schema.n_tables; k++) {
         struct optimizer_step rows = optimizer_step(opt, factor * t->opt.table_rate[k], step);
         update_table(t, k, &rows, day);
@@ -242,6 +249,7 @@ int trainer_train_batch(struct trainer *t, struct undine_err *err)
     int64_t start_ns = clock_monotonic_ns();
     int rc = batch_builder_gather(b, t->table, err);
     if (rc == UNDINE_OK) {
+        catch_up(t);
         rc = learn(t, err);
     }
     if (rc < 0) {

@@ -102,6 +102,9 @@ static int write_train(const char *path, const struct snapshot *s, struct file_s
             add_column(t, table, "slots", SAFETENSORS_F32, table->n_rows, table->n_slots,
                        table->slot);
         }
+        if (table->raw != NULL) {
+            add_column(t, table, "raw", SAFETENSORS_F32, table->n_rows, table->dim, table->raw);
+        }
         add_column(t, table, "count", SAFETENSORS_F32, table->n_rows, 0, table->count);
         add_column(t, table, "seen_day", SAFETENSORS_U32, table->n_rows, 0, table->seen_day);
         add_column(t, table, "stamp", SAFETENSORS_U32, table->n_rows, 0, table->stamp);
@@ -326,13 +329,17 @@ static int load_train_columns(struct snapshot *s, struct snapshot_table *t,
                               const struct safetensors *file, struct undine_err *err)
 {
     char name[SAFETENSORS_NAME_MAX];
-    uint64_t slots = 0, none = 0;
+    uint64_t slots = 0, raw = t->dim, none = 0;
     int rc = UNDINE_OK;
     version_tensor_name(name, t->name, "slots");
     if (safetensors_find(file, name) != NULL) {
         t->slot =
             copy_column(s, file, t->name, "slots", SAFETENSORS_F32, t->n_rows, &slots, err, &rc);
         t->n_slots = (uint32_t)slots;
+    }
+    version_tensor_name(name, t->name, "raw");
+    if (rc == UNDINE_OK && safetensors_find(file, name) != NULL) {
+        t->raw = copy_column(s, file, t->name, "raw", SAFETENSORS_F32, t->n_rows, &raw, err, &rc);
     }
     if (rc == UNDINE_OK) {
         t->count =
@@ -346,7 +353,7 @@ static int load_train_columns(struct snapshot *s, struct snapshot_table *t,
         t->stamp =
             copy_column(s, file, t->name, "stamp", SAFETENSORS_U32, t->n_rows, &none, err, &rc);
     }
-    if (rc == UNDINE_OK && (none != 0 || (t->slot != NULL && slots == 0))) {
+    if (rc == UNDINE_OK && (none != 0 || raw != t->dim || (t->slot != NULL && slots == 0))) {
         rc = lacks(err, t->name, "shape");
     }
     return rc;

@@ -90,7 +90,7 @@ static struct trainer_options trainer_options(const struct bench_learner_options
                       .accumulator = 0.1,
                       .beta = 1.0},
         .clip_norm = 10.0,
-        .mba = {.lambda = 0.01},
+        .regularizer = {.kind = REGULARIZER_MBA, .lambda = 0.01},
         .row_scale = 0.01,
         .metrics_window = 100000,
     };

@@ -102,10 +102,12 @@ static struct trainer_options options(const struct torch_golden *g)
         .accumulator = number(o, "accumulator"),
     };
     out.clip_norm = number(g->file, "clip_norm");
-    out.mba.lambda = number(mba, "lambda");
-    out.mba.form = strcmp(json_string_value(json_object_get(mba, "form")), "count") == 0 ? MBA_COUNT
-                                                                                         : MBA_ONCE;
-    out.mba.decoupled = json_is_true(json_object_get(mba, "decoupled"));
+    out.regularizer.kind = REGULARIZER_MBA;
+    out.regularizer.lambda = number(mba, "lambda");
+    if (strcmp(json_string_value(json_object_get(mba, "form")), "count") == 0) {
+        out.regularizer.form = REGULARIZER_COUNT;
+    }
+    out.regularizer.decoupled = json_is_true(json_object_get(mba, "decoupled"));
     return out;
 }
 

@@ -95,7 +95,8 @@ static struct trainer *open_trainer(const struct world *w)
     struct trainer_options o = trainers_options();
     o.batch_max = 20;
     o.max_delay_ms = 1500;
-    o.mba.lambda = 0.01;
+    o.regularizer.kind = REGULARIZER_MBA;
+    o.regularizer.lambda = 0.01;
     struct trainer *t;
     assert_int_equal(trainer_open(&t, &w->schema, &o, NULL), 0);
     return t;

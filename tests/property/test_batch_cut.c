@@ -146,7 +146,8 @@ static void test_any_arrival_gives_the_same_batches(void **state)
     plant(&s, &r);
     struct trainer_options o = trainers_options();
     o.max_delay_ms = 1500;
-    o.mba.lambda = 0.01;
+    o.regularizer.kind = REGULARIZER_MBA;
+    o.regularizer.lambda = 0.01;
     o.clip_norm = 1.0;
     static uint32_t expected[EXAMPLES], sizes[EXAMPLES];
     uint32_t n_expected = cut_by_rule(&s, &o, expected);

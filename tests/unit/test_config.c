@@ -120,7 +120,7 @@ static void test_values(void **state)
     struct config *c = good("join: {window: 2h, by: user_item, negative_rate: 0.25}\n"
                             "order: {max_future: off, lateness: 1500}\n"
                             "store: {cache: 2 GiB, sync_interval: 0}\n"
-                            "learner: {mba: {decoupled: true}}\n"
+                            "learner: {regularizer: {decoupled: true}}\n"
                             "model: {unit: {hidden: [80, 40]}}\n"
                             "http: {listen: ''}\n"
                             "snapshot:\n",
@@ -133,7 +133,7 @@ static void test_values(void **state)
     assert_int_equal(c->ingest.order.lateness_ms, 1500);
     assert_int_equal(c->store.cache_bytes, UINT64_C(2) << 30);
     assert_true(c->store.sync_every_commit);
-    assert_true(c->trainer.mba.decoupled);
+    assert_true(c->trainer.regularizer.decoupled);
     assert_int_equal(c->trainer.model.unit.hidden[1], 40);
     assert_int_equal(c->trainer.model.unit.n_hidden, 2);
     assert_string_equal(c->http.listen, "");
@@ -178,8 +178,8 @@ static void test_bad_values(void **state)
     bad("join: {negative_rate: nan}\n",
         ":12: `join.negative_rate` is `nan`, expected number, 1e-06..1");
     bad("model: {kind: dinn}\n", ":12: `model.kind` is `dinn`, expected one of `base`, `din`");
-    bad("learner: {mba: {decoupled: yes}}\n",
-        ":12: `learner.mba.decoupled` is `yes`, expected `true` or `false`");
+    bad("learner: {regularizer: {decoupled: yes}}\n",
+        ":12: `learner.regularizer.decoupled` is `yes`, expected `true` or `false`");
     bad("model: {mlp: {hidden: [0]}}\n", ":12: `model.mlp.hidden` is 0, expected 1..8192");
     bad("model: {mlp: {hidden: [1,1,1,1,1,1,1,1,1]}}\n",
         ":12: `model.mlp.hidden` has more than 8 entries");

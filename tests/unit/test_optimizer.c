@@ -4,7 +4,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "learner/mba.h"
 #include "learner/optimizer.h"
 
 #include "base/random.h"
@@ -166,92 +165,15 @@ static void test_options_are_checked(void **state)
     o.beta = 0.0;
     assert_int_equal(optimizer_check(&o, &err), UNDINE_ECONFIG);
     assert_non_null(strstr(err.msg, "optimizer.beta is 0"));
-    struct mba_options mba = {.lambda = 30.0};
-    assert_int_equal(mba_check(&mba, 0.05, &err), UNDINE_ECONFIG);
-    mba.lambda = 0.01;
-    assert_int_equal(mba_check(&mba, 0.05, &err), 0);
-}
-
-/* One MBA step on a row of two weights. */
-static void mba_step(const struct optimizer_options *o, const struct mba_options *mba, float *w,
-                     float *slot, const float *grad, float count, float instances, uint64_t t)
-{
-    float g[2] = {grad[0], grad[1]};
-    struct optimizer_step step = optimizer_step(o, o->rate, t);
-    float strength = mba_strength(mba, count, instances);
-    float shrink = mba_apply(mba, strength, step.rate, g, w, 2);
-    optimizer_apply(&step, w, slot, g, 2, shrink);
-}
-
-/* algorithms: MBA goldens with SGD, and Adam's first step coupled and decoupled. */
-static void test_mba_goldens(void **state)
-{
-    (void)state;
-    struct optimizer_options sgd = OPTIONS, adam = OPTIONS;
-    sgd.rate = 0.1;
-    adam.kind = OPTIMIZER_ADAM;
-    adam.rate = 1e-3;
-    const struct mba_options coupled = {.lambda = 0.01},
-                             decoupled = {.lambda = 0.01, .decoupled = true};
-    const float g[2] = {0.2f, 0.4f};
-    const struct {
-        const struct optimizer_options *o;
-        const struct mba_options *mba;
-        float count;
-        double w[2];
-    } cases[] = {
-        {&sgd, &coupled, 1.0f, {0.4795, -1.0390}},
-        {&sgd, &coupled, 4.0f, {0.479875, -1.03975}},
-        {&sgd, &decoupled, 4.0f, {0.479875, -1.03975}},
-        {&adam, &coupled, 4.0f, {0.49900000005, -1.00099999997}},
-        {&adam, &decoupled, 4.0f, {0.49899875005, -1.00099749998}},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        float w[2] = {0.5f, -1.0f}, slot[4] = {0};
-        mba_step(cases[i].o, cases[i].mba, w, slot, g, cases[i].count, 1.0f, 1);
-        assert_true(fabs((double)w[0] - cases[i].w[0]) < 1e-7);
-        assert_true(fabs((double)w[1] - cases[i].w[1]) < 2e-7);
-    }
-}
-
-/* M3-M5: with no gradient only the decay is left. */
-static void test_mba_decay(void **state)
-{
-    (void)state;
-    struct optimizer_options o = OPTIONS;
-    o.rate = 1.0;
-    const struct mba_options mba = {.lambda = 0.01};
-    const float g[2] = {0.0f, 0.0f};
-    float once[2] = {1.0f, -2.0f};
-    mba_step(&o, &mba, once, NULL, g, 5.0f, 1.0f, 1);
-    assert_true(fabs((double)once[0] - (1.0 - 0.01 / 5.0)) < 1e-7);
-    float fixed[2] = {1.0f, -2.0f}, running[2] = {1.0f, -2.0f};
-    for (int k = 1; k <= 1000; k++) {
-        mba_step(&o, &mba, fixed, NULL, g, 1000.0f, 1.0f, 1);
-        mba_step(&o, &mba, running, NULL, g, (float)k, 1.0f, 1);
-    }
-    assert_true(fabs((double)fixed[0] - 0.9900497842) < 5e-5);
-    assert_true(fabs((double)running[0] - 0.9278016496) < 5e-5);
-    assert_true(fabs((double)running[1] + 2.0 * 0.9278016496) < 1e-4);
-}
-
-/* M8: an id in five examples of the batch is regularised once (Eq. 6) or five times (Eq. 5). */
-static void test_mba_forms(void **state)
-{
-    (void)state;
-    struct mba_options mba = {.lambda = 0.01, .form = MBA_ONCE};
-    assert_true(fabs((double)mba_strength(&mba, 20.0f, 5.0f) - 0.01 / 20.0) < 1e-9);
-    mba.form = MBA_COUNT;
-    assert_true(fabs((double)mba_strength(&mba, 20.0f, 5.0f) - 0.01 * 5.0 / 20.0) < 1e-9);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_o1_ten_steps), cmocka_unit_test(test_o2_lazy_adam),
-        cmocka_unit_test(test_ftrl),         cmocka_unit_test(test_options_are_checked),
-        cmocka_unit_test(test_mba_goldens),  cmocka_unit_test(test_mba_decay),
-        cmocka_unit_test(test_mba_forms),
+        cmocka_unit_test(test_o1_ten_steps),
+        cmocka_unit_test(test_o2_lazy_adam),
+        cmocka_unit_test(test_ftrl),
+        cmocka_unit_test(test_options_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

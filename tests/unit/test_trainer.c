@@ -81,13 +81,14 @@ static bool in_batch(const struct trainer *t, uint32_t k, uint32_t row)
 }
 
 /* M1: a batch leaves every row that it does not hold as it was, to the bit. */
-static void test_only_touched_rows_change(void **state)
+static void test_m1_only_touched_rows_change(void **state)
 {
     (void)state;
     struct fixture f;
     setup(&f);
     struct trainer_options o = trainers_options();
-    o.mba.lambda = 0.01;
+    o.regularizer.kind = REGULARIZER_MBA;
+    o.regularizer.lambda = 0.01;
     o.optimizer.kind = OPTIMIZER_ADAM;
     o.optimizer.rate = 0.01;
     struct trainer *t = open_trainer(&f, &o);
@@ -140,16 +141,17 @@ static void test_rows_are_stamped_with_their_last_step(void **state)
 }
 
 /* M2: lambda = 0 is the plain optimizer, to the bit. */
-static void test_no_lambda_is_the_plain_optimizer(void **state)
+static void test_m2_no_lambda_is_the_plain_optimizer(void **state)
 {
     (void)state;
     struct fixture f;
     setup(&f);
     struct trainer_options o = trainers_options();
     struct trainer *plain = open_trainer(&f, &o);
-    o.mba.form = MBA_COUNT;
+    o.regularizer.form = REGULARIZER_COUNT;
     struct trainer *off = open_trainer(&f, &o);
-    o.mba.lambda = 0.01;
+    o.regularizer.kind = REGULARIZER_MBA;
+    o.regularizer.lambda = 0.01;
     struct trainer *on = open_trainer(&f, &o);
     feed(plain, &f, 0, EXAMPLES);
     feed(off, &f, 0, EXAMPLES);
@@ -185,7 +187,7 @@ static bool example_holds(const struct fixture *f, uint32_t e, uint64_t key)
 
 /* M6, M9, M12: n_j is the number of examples that held the id, so Eq. 4 holds: summed over all
  * instances, I / n_j |w_j|^2 is |W|^2.  Ids of no example have no row. */
-static void test_counts_are_instances(void **state)
+static void test_m6_m9_m12_counts_are_instances(void **state)
 {
     (void)state;
     struct fixture f;
@@ -217,7 +219,7 @@ static void test_counts_are_instances(void **state)
 }
 
 /* M7: one batch that is the whole data, counted (Eq. 5): plain L2 of every row. */
-static void test_a_full_batch_is_plain_l2(void **state)
+static void test_m7_a_full_batch_is_plain_l2(void **state)
 {
     (void)state;
     struct fixture f;
@@ -226,8 +228,9 @@ static void test_a_full_batch_is_plain_l2(void **state)
     o.batch_max = EXAMPLES;
     o.optimizer.kind = OPTIMIZER_SGD;
     struct trainer *plain = open_trainer(&f, &o);
-    o.mba.lambda = 0.5;
-    o.mba.form = MBA_COUNT;
+    o.regularizer.kind = REGULARIZER_MBA;
+    o.regularizer.lambda = 0.5;
+    o.regularizer.form = REGULARIZER_COUNT;
     struct trainer *mba = open_trainer(&f, &o);
     feed(plain, &f, 0, EXAMPLES);
     feed(mba, &f, 0, EXAMPLES);
@@ -247,7 +250,7 @@ static void test_a_full_batch_is_plain_l2(void **state)
 }
 
 /* M11: the order of ids in a bag and of steps in a history changes nothing but rounding. */
-static void test_order_of_ids_does_not_matter(void **state)
+static void test_m11_order_of_ids_does_not_matter(void **state)
 {
     (void)state;
     struct fixture f, g;
@@ -263,7 +266,8 @@ static void test_order_of_ids_does_not_matter(void **state)
     }
     struct trainer_options o = trainers_options();
     o.optimizer.kind = OPTIMIZER_SGD;
-    o.mba.lambda = 0.01;
+    o.regularizer.kind = REGULARIZER_MBA;
+    o.regularizer.lambda = 0.01;
     struct trainer *a = open_trainer(&f, &o), *b = open_trainer(&g, &o);
     feed(a, &f, 0, 64);
     feed(b, &g, 0, 64);
@@ -374,11 +378,12 @@ static void test_ftrl_refuses_schedules_and_decoupled_decay(void **state)
     assert_int_equal(trainer_open(&t, &f.schema, &o, &err), UNDINE_ECONFIG);
     assert_non_null(strstr(err.msg, "optimizer.warmup"));
     o.schedule.warmup = 0;
-    o.mba.lambda = 0.01;
-    o.mba.decoupled = true;
+    o.regularizer.kind = REGULARIZER_MBA;
+    o.regularizer.lambda = 0.01;
+    o.regularizer.decoupled = true;
     assert_int_equal(trainer_open(&t, &f.schema, &o, &err), UNDINE_ECONFIG);
     assert_non_null(strstr(err.msg, "optimizer.l2"));
-    o.mba.decoupled = false;
+    o.regularizer.decoupled = false;
     t = open_trainer(&f, &o);
     feed(t, &f, 0, EXAMPLES);
     assert_int_equal(t->counters.batches_skipped, 0);
@@ -504,7 +509,7 @@ static void test_forgetting_a_user(void **state)
 
 /* M10: a copy that is put back goes on as if nothing had happened: weights, slots, counts, metrics.
  */
-static void test_restore_goes_on_bit_for_bit(void **state)
+static void test_m10_restore_goes_on_bit_for_bit(void **state)
 {
     (void)state;
     static const enum optimizer_kind kinds[] = {OPTIMIZER_SGD, OPTIMIZER_ADAGRAD, OPTIMIZER_ADAM,
@@ -515,7 +520,8 @@ static void test_restore_goes_on_bit_for_bit(void **state)
         struct trainer_options o = trainers_options();
         o.optimizer.kind = kinds[i];
         o.optimizer.rate = 0.01;
-        o.mba.lambda = 0.01;
+        o.regularizer.kind = REGULARIZER_MBA;
+        o.regularizer.lambda = 0.01;
         o.metrics_window = 100; /* full, and not at its beginning, at the moment of the copy */
         o.model.mlp.activation = ACT_DICE;
         struct trainer *whole = open_trainer(&f, &o);
@@ -642,12 +648,12 @@ static void test_metrics_from_another_thread(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_only_touched_rows_change),
+        cmocka_unit_test(test_m1_only_touched_rows_change),
         cmocka_unit_test(test_rows_are_stamped_with_their_last_step),
-        cmocka_unit_test(test_no_lambda_is_the_plain_optimizer),
-        cmocka_unit_test(test_counts_are_instances),
-        cmocka_unit_test(test_a_full_batch_is_plain_l2),
-        cmocka_unit_test(test_order_of_ids_does_not_matter),
+        cmocka_unit_test(test_m2_no_lambda_is_the_plain_optimizer),
+        cmocka_unit_test(test_m6_m9_m12_counts_are_instances),
+        cmocka_unit_test(test_m7_a_full_batch_is_plain_l2),
+        cmocka_unit_test(test_m11_order_of_ids_does_not_matter),
         cmocka_unit_test(test_o4_clip_is_of_the_whole_merged_gradient),
         cmocka_unit_test(test_rates_of_tables_and_schedule),
         cmocka_unit_test(test_ftrl_refuses_schedules_and_decoupled_decay),
@@ -655,7 +661,7 @@ int main(void)
         cmocka_unit_test(test_sampled_negatives),
         cmocka_unit_test(test_non_finite_batches_are_skipped),
         cmocka_unit_test(test_forgetting_a_user),
-        cmocka_unit_test(test_restore_goes_on_bit_for_bit),
+        cmocka_unit_test(test_m10_restore_goes_on_bit_for_bit),
         cmocka_unit_test(test_restore_refuses_what_does_not_fit),
         cmocka_unit_test(test_the_memory_bound_stops_training),
         cmocka_unit_test(test_metrics_from_another_thread),
