@@ -65,7 +65,8 @@ static int check_options(const struct trainer_options *opt, struct undine_err *e
         return undine_err_set(err, UNDINE_ECONFIG, "metrics_window is %llu, expected at most 2^32",
                               (unsigned long long)opt->metrics_window);
     }
-    return check_rates(opt, err);
+    int rc = guard_check(&opt->guard, err);
+    return rc < 0 ? rc : check_rates(opt, err);
 }
 
 static int open_tables(struct trainer *t, struct undine_err *err)
@@ -194,6 +195,12 @@ void trainer_close(struct trainer *t)
     (void)pthread_mutex_destroy(&t->lock);
     (void)pthread_mutex_destroy(&t->query_lock);
     free(t);
+}
+
+void trainer_on_refused(struct trainer *t, trainer_refused_fn fn, void *payload)
+{
+    t->refused = fn;
+    t->refused_payload = payload;
 }
 
 uint64_t trainer_seq(const struct trainer *t)

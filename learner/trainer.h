@@ -16,6 +16,7 @@
 
 #include "base/schema.h"
 #include "featurestore/example_log.h"
+#include "learner/guard.h"
 #include "learner/model/model.h"
 #include "learner/optimizer.h"
 #include "learner/regularizer.h"
@@ -31,8 +32,9 @@ struct trainer_options {
     struct schedule_options schedule;     /* of every rate */
     double clip_norm; /* global norm over merged rows and dense parameters; 0 = off */
     struct regularizer_options regularizer; /* of the rows */
-    double row_scale;                       /* standard deviation of a new row */
-    uint64_t metrics_window;                /* predictions kept for exact windowed AUC and GAUC */
+    struct guard_options guard;
+    double row_scale;        /* standard deviation of a new row */
+    uint64_t metrics_window; /* predictions kept for exact windowed AUC and GAUC */
     uint64_t
         memory_max_bytes; /* of the embedding tables: beyond it the trainer stops (UNDINE_EFULL) */
 };
@@ -66,10 +68,15 @@ int trainer_restore(struct trainer *t, const struct snapshot *s, struct undine_e
 /* Copy everything out at a batch boundary.  Caller owns *out (snapshot_free). */
 int trainer_snapshot(struct trainer *t, struct snapshot **out, struct undine_err *err);
 
+/* Told of each batch that is not learned: skipped, or stopped at by a guard.  On the learner's
+ * thread, in the middle of a step: may look (trainer_state.h), may not call the trainer. */
+typedef void (*trainer_refused_fn)(void *payload, const struct trainer *t, const char *why);
+void trainer_on_refused(struct trainer *t, trainer_refused_fn fn, void *payload);
+
 /* Train every batch that can be closed now, at most batches_max of them.  Returns how many, or < 0:
- * training cannot go on with this trainer (UNDINE_ENOMEM, UNDINE_EFULL, UNDINE_ECORRUPT,
- * UNDINE_EIO).  The log is read from the trainer's trained_seq on; at the end calls
- * example_log_consumed. */
+ * training cannot go on with this trainer (UNDINE_EGUARD: a guard, see guard.h; UNDINE_ENOMEM,
+ * UNDINE_EFULL, UNDINE_ECORRUPT, UNDINE_EIO).  The log is read from the trainer's trained_seq on;
+ * at the end calls example_log_consumed. */
 int trainer_step(struct trainer *t, struct example_log *log, uint32_t batches_max,
                  struct undine_err *err);
 /* The halves of trainer_step, for a caller that holds blocks itself.  Learn the block's examples

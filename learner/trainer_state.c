@@ -224,6 +224,8 @@ static bool copy_all(struct trainer *t, struct snapshot *s)
     return s->metrics_json != NULL && copy_dense(t, s) &&
            put(s, "trainer", "counters", SNAPSHOT_U64, N_COUNTERS, 0, &t->counters,
                sizeof t->counters) &&
+           put(s, "trainer", "guard", SNAPSHOT_U8, sizeof t->guard, 0, &t->guard,
+               sizeof t->guard) &&
            regularizer_snapshot(&t->regularizer, t->schema.n_tables, s) &&
            metrics_save(&t->metrics, "metrics", s) &&
            metrics_save(&t->popularity_metrics, "popularity", s) &&
@@ -449,6 +451,11 @@ int trainer_restore(struct trainer *t, const struct snapshot *s, struct undine_e
     if (rc == UNDINE_OK) {
         rc = get_train(s, "trainer", "counters", SNAPSHOT_U64, N_COUNTERS, &t->counters,
                        sizeof t->counters, err);
+    }
+    /* Versions from before the guards have none; their window begins anew. */
+    if (rc == UNDINE_OK && snapshot_find(s->train, s->n_train, "trainer.guard") != NULL) {
+        rc = get_train(s, "trainer", "guard", SNAPSHOT_U8, sizeof t->guard, &t->guard,
+                       sizeof t->guard, err);
     }
     (void)pthread_mutex_unlock(&t->lock);
     rc = rc == UNDINE_OK ? restore_rows_all(t, s, err) : rc;

@@ -33,6 +33,9 @@ struct trainer {
     uint64_t trained_seq;       /* next example to learn */
     uint64_t next_digest;       /* the chain up to next_seq, the open batch included */
     int64_t event_time_ms;
+    struct guard guard;
+    trainer_refused_fn refused; /* NULL = nobody */
+    void *refused_payload;
 
     /* What trainer_metrics reads: written between two steps of the learner, under the lock. */
     pthread_mutex_t lock;

@@ -11,9 +11,12 @@
 #include "base/clock.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { DAY_MS = 86400000 };
+/* A finite gradient beyond this is none: its square, or a step by it, would not be finite. */
+#define GRADIENT_NORM_MAX 1e15
 
 static uint32_t event_day(int64_t time_ms)
 {
@@ -194,6 +197,57 @@ static void update(struct trainer *t)
     update_dense(t, &dense);
 }
 
+/* Does this batch belong to a stream that may be learned? */
+static int judge(struct trainer *t, struct undine_err *err)
+{
+    const struct batch_builder *b = t->builder;
+    bool features = t->opt.guard.missing_max < 1.0;
+    for (uint32_t i = 0; i < b->n; i++) {
+        guard_add(&t->guard, (double)t->logit[i], (double)b->label[i], (double)b->sample_rate[i]);
+        for (uint32_t f = 0; features && f < t->schema.n_fields; f++) {
+            const uint32_t *offset = b->field[f].offset;
+            t->guard.missing[f] += offset[i + 1] == offset[i];
+        }
+    }
+    int rc = guard_judge(&t->guard, &t->opt.guard, &t->schema, err);
+    if (rc < 0 && t->refused != NULL) {
+        t->refused(t->refused_payload, t, err != NULL ? err->msg : "stopped by a guard");
+    }
+    return rc;
+}
+
+/* The parameters or rows whose gradient is not usable. */
+static const char *unusable_gradient(const struct trainer *t)
+{
+    for (uint32_t k = 0; k < t->schema.n_tables; k++) {
+        const struct batch_builder_table *rows = &t->builder->table[k];
+        if (!all_finite(rows->grad, (size_t)rows->n_rows * t->schema.tables[k].dim)) {
+            return t->schema.tables[k].name;
+        }
+    }
+    size_t n;
+    const struct model_param *p = model_params(t->model, &n);
+    for (size_t i = 0; i < n; i++) {
+        if (!all_finite(model_grads(t->model) + p[i].offset, (size_t)p[i].rows * p[i].cols)) {
+            return p[i].name;
+        }
+    }
+    return "all of the model together (it is too large)";
+}
+
+static int skip(struct trainer *t, bool logits, struct undine_err *err)
+{
+    copy_statistics(t, model_values(t->model), t->statistics);
+    if (t->refused != NULL) {
+        char why[160];
+        (void)snprintf(why, sizeof why, "%s%s is not finite",
+                       logits ? "a prediction" : "the gradient of ",
+                       logits ? "" : unusable_gradient(t));
+        t->refused(t->refused_payload, t, why);
+    }
+    return guard_skipped(&t->guard, &t->opt.guard, true, err);
+}
+
 /* 1 = learned, 0 = skipped. */
 static int learn(struct trainer *t, struct undine_err *err)
 {
@@ -203,29 +257,30 @@ static int learn(struct trainer *t, struct undine_err *err)
     if (rc < 0) {
         return rc;
     }
-    bool finite = all_finite(t->logit, batch->n);
-    if (finite) {
+    if (!all_finite(t->logit, batch->n)) {
+        return skip(t, true, err);
+    }
+    rc = judge(t, err);
+    if (rc == UNDINE_OK) {
         rc = note_predictions(t, err);
-        if (rc < 0) {
-            return rc;
-        }
-        loss_gradient(t);
-        model_zero_grads(t->model);
-        rc = model_backward(t->model, t->scratch, batch, t->dlogit, err);
-        if (rc < 0) {
-            return rc;
-        }
-        double norm = gradient_norm(t);
-        finite = isfinite(norm);
-        if (finite) {
-            clip(t, norm);
-            update(t);
-        }
     }
-    if (!finite) {
-        copy_statistics(t, model_values(t->model), t->statistics);
+    if (rc < 0) {
+        return rc;
     }
-    return finite;
+    loss_gradient(t);
+    model_zero_grads(t->model);
+    rc = model_backward(t->model, t->scratch, batch, t->dlogit, err);
+    if (rc < 0) {
+        return rc;
+    }
+    double norm = gradient_norm(t);
+    if (!(norm <= GRADIENT_NORM_MAX)) {
+        return skip(t, false, err);
+    }
+    clip(t, norm);
+    update(t);
+    rc = guard_skipped(&t->guard, &t->opt.guard, false, err);
+    return rc < 0 ? rc : 1;
 }
 
 void trainer_publish_progress(struct trainer *t)

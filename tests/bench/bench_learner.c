@@ -91,6 +91,7 @@ static struct trainer_options trainer_options(const struct bench_learner_options
                       .beta = 1.0},
         .clip_norm = 10.0,
         .regularizer = {.kind = REGULARIZER_MBA, .lambda = 0.01},
+        .guard = {.window = 10000, .label_rate_max = 1.0, .missing_max = 1.0},
         .row_scale = 0.01,
         .metrics_window = 100000,
     };

@@ -21,6 +21,7 @@ static inline struct trainer_options trainers_options(void)
                       .beta2 = 0.999,
                       .accumulator = 0.1,
                       .beta = 1.0},
+        .guard = {.window = 10000, .label_rate_max = 1.0, .missing_max = 1.0},
         .row_scale = 0.05,
         .metrics_window = 1000,
     };
