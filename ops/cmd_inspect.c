@@ -3,6 +3,7 @@
 #include "learner/model/version_reader.h"
 #include "learner/version.h"
 #include "ops/args.h"
+#include "ops/batch_dump.h"
 #include "ops/cmd.h"
 #include "ops/store_json.h"
 
@@ -15,6 +16,7 @@
 struct inspect {
     const char *state, *config_file, *user, *versions;
     int64_t version; /* -1 = the published one */
+    int64_t example; /* dump: first of its batch, -1 = the newest dump */
     struct args_list overrides;
     struct undine_err err;
 };
@@ -92,6 +94,13 @@ static int inspect_malformed(struct inspect *in)
 static int inspect_loss(struct inspect *in)
 {
     return inspect_meta(in, store_json_losses);
+}
+
+static int inspect_dump(struct inspect *in)
+{
+    char dir[VERSION_PATH_MAX];
+    (void)snprintf(dir, sizeof dir, "%.*s/dumps", VERSION_PATH_MAX - 16, in->state);
+    return batch_dump_print(dir, in->example, stdout, &in->err);
 }
 
 /* ---- one user ---- */
@@ -234,20 +243,23 @@ int cmd_inspect(int argc, char **argv)
                  {"user", inspect_user},
                  {"version", inspect_version},
                  {"malformed", inspect_malformed},
-                 {"loss", inspect_loss}};
-    struct inspect in = {.state = "state", .version = -1};
+                 {"loss", inspect_loss},
+                 {"dump", inspect_dump}};
+    struct inspect in = {.state = "state", .version = -1, .example = -1};
     struct args_list what = {0};
     const struct args_option options[] = {
         {"state", 's', ARGS_STRING, &in.state, "DIR", "state directory; default ./state"},
         {"versions", 0, ARGS_STRING, &in.versions, "DIR", "version: default STATE/versions"},
         {"version", 0, ARGS_INT, &in.version, "N",
          "version: its number; default the published one"},
+        {"example", 0, ARGS_INT, &in.example, "N",
+         "dump: first example of the batch; default the newest dump"},
         {"user", 0, ARGS_STRING, &in.user, "ID", "user: the id as it stands in the events"},
         {"config", 'c', ARGS_STRING, &in.config_file, "FILE",
          "user: the configuration of the store"},
         {NULL, 'o', ARGS_LIST, &in.overrides, "KEY=VALUE", "override a key of the configuration"},
     };
-    int code = args_parse(argc, argv, "inspect store|user|version|malformed|loss [options]",
+    int code = args_parse(argc, argv, "inspect store|user|version|malformed|loss|dump [options]",
                           options, sizeof options / sizeof options[0], &what);
     if (code >= 0) {
         return code;
@@ -261,6 +273,6 @@ int cmd_inspect(int argc, char **argv)
             return args_exit_code(rc);
         }
     }
-    (void)fprintf(stderr, "undine inspect: name one of store, user, version, malformed, loss\n");
+    (void)fprintf(stderr, "undine inspect: name one of store, user, version, malformed, loss, dump\n");
     return EXIT_USAGE;
 }

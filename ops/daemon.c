@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "ops/batch_dump.h"
 #include "ops/publisher.h"
 
 #include <errno.h>
@@ -17,7 +18,7 @@ struct daemon {
     struct daemon_options opt;
     const struct config *config;
     struct ingest_options ingest_options; /* borrowed by ingest */
-    char store_dir[VERSION_PATH_MAX], versions_dir[VERSION_PATH_MAX];
+    char store_dir[VERSION_PATH_MAX], versions_dir[VERSION_PATH_MAX], dumps_dir[VERSION_PATH_MAX];
     struct store *store;
     struct users *users;
     struct example_log *log;
@@ -63,7 +64,9 @@ static int make_dirs(struct daemon *d, struct undine_err *err)
     const char *state = d->opt.state_dir;
     int n = snprintf(d->store_dir, sizeof d->store_dir, "%s/store", state);
     int m = snprintf(d->versions_dir, sizeof d->versions_dir, "%s/versions", state);
-    if (n < 0 || m < 0 || (size_t)n >= sizeof d->store_dir || (size_t)m >= sizeof d->versions_dir) {
+    int k = snprintf(d->dumps_dir, sizeof d->dumps_dir, "%s/dumps", state);
+    if (n < 0 || m < 0 || k < 0 || (size_t)n >= sizeof d->store_dir ||
+        (size_t)m >= sizeof d->versions_dir || (size_t)k >= sizeof d->dumps_dir) {
         return undine_err_set(err, UNDINE_EINVAL, "state directory `%s`: path is too long", state);
     }
     const char *dirs[] = {state, d->store_dir, d->versions_dir};
@@ -152,12 +155,23 @@ static void version_skipped(void *payload, const char *name, const struct undine
     daemon_say(payload, 4, "version", "version %s is not usable and is skipped: %s", name, why->msg);
 }
 
+static void batch_refused(void *payload, const struct trainer *t, const char *why)
+{
+    struct daemon *d = payload;
+    struct undine_err err = {0};
+    daemon_say(d, 4, "learner", "a batch is not learned: %s", why);
+    if (batch_dump_write(d->dumps_dir, t, why, &err) != UNDINE_OK) {
+        daemon_say(d, 4, "learner", "the batch could not be kept for `undine inspect dump`: %s", err.msg);
+    }
+}
+
 static int open_learner(struct daemon *d, struct undine_err *err)
 {
     int rc = trainer_open(&d->trainer, &d->config->schema, &d->config->trainer, err);
     if (rc != UNDINE_OK) {
         return rc;
     }
+    trainer_on_refused(d->trainer, batch_refused, d);
     struct snapshot *snapshot = NULL;
     struct version_info info = {0};
     uint64_t tail = example_log_tail(d->log), head = example_log_head(d->log);
@@ -232,7 +246,8 @@ int daemon_open(struct daemon **out, const struct daemon_options *opt, struct un
 
 /* ---- threads ---- */
 
-/* A thread leaves: the first failure is kept, and ends the others. */
+/* A thread leaves: the first failure is kept, and ends the others; but where a guard stops the
+ * learner of a live stream, ingest goes on, so that nothing is lost while somebody looks. */
 static void thread_leaves(struct daemon *d, int rc, const struct undine_err *err)
 {
     (void)pthread_mutex_lock(&d->mutex);
@@ -240,7 +255,7 @@ static void thread_leaves(struct daemon *d, int rc, const struct undine_err *err
         d->rc = rc;
         d->err = *err;
     }
-    if (rc < 0) {
+    if (rc < 0 && (rc != UNDINE_EGUARD || d->opt.until_end)) {
         atomic_store(&d->stop, true);
     }
     d->running--;
@@ -317,7 +332,9 @@ static void *learner_main(void *payload)
     (void)pthread_setname_np(pthread_self(), "undine-learner");
     struct undine_err err = {0};
     int rc = learner_run(d, &err);
-    if (rc < 0) {
+    if (rc == UNDINE_EGUARD && !d->opt.until_end) {
+        daemon_say(d, 3, "learner", "learning has stopped, ingest goes on: %s", err.msg);
+    } else if (rc < 0) {
         /* Ingest may be waiting for room that nobody will make. */
         atomic_store(&d->stop, true);
         example_log_stop(d->log);
@@ -447,6 +464,7 @@ void daemon_status(struct daemon *d, struct daemon_status *out)
     out->uptime_ms = (clock_monotonic_ns() - d->started_ns) / 1000000;
     (void)pthread_mutex_lock(&d->mutex);
     out->finished = d->running == 0;
+    out->guarded = d->rc == UNDINE_EGUARD;
     out->ready = d->rc == UNDINE_OK && d->running > 0 && !out->ingest.source.away;
     (void)pthread_mutex_unlock(&d->mutex);
 }
@@ -454,7 +472,7 @@ void daemon_status(struct daemon *d, struct daemon_status *out)
 bool daemon_healthy(struct daemon *d)
 {
     (void)pthread_mutex_lock(&d->mutex);
-    bool healthy = d->rc == UNDINE_OK;
+    bool healthy = d->rc == UNDINE_OK || d->rc == UNDINE_EGUARD; /* a restart would not help */
     (void)pthread_mutex_unlock(&d->mutex);
     return healthy;
 }

@@ -45,6 +45,7 @@ struct daemon_status { /* a copy; every field as of its owner's last step */
     uint64_t backlog; /* examples in the log that are not learned */
     int64_t uptime_ms;
     bool ready;    /* running, and the source answers */
+    bool guarded;  /* a guard has stopped the learner; ingest goes on */
     bool finished; /* every thread has left */
 };
 

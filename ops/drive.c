@@ -128,6 +128,8 @@ static int run_daemon(const struct drive_options *opt, const struct config *conf
     }
     if (rc == UNDINE_OK) {
         rc = report(d, begun_ns, err);
+    } else if (rc == UNDINE_EGUARD) { /* what was learned until then; the guard's word stays */
+        (void)report(d, begun_ns, NULL);
     }
     web_close(web);
     daemon_close(d);

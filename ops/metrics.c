@@ -25,6 +25,8 @@ struct metric { /* one value of struct daemon_status */
 static const struct metric METRICS[] = {
     /* How far behind. */
     GAUGE("ready", METRIC_BOOL, ready, "1 once restored and running."),
+    GAUGE("guarded", METRIC_BOOL, guarded,
+          "1 where a guard has stopped the learner; ingest goes on."),
     GAUGE("lag_messages", METRIC_U64, ingest.lag_messages,
           "Messages at the source that were not read yet."),
     GAUGE("caught_up", METRIC_BOOL, ingest.caught_up,

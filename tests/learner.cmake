@@ -10,6 +10,7 @@ undine_test(test_popularity SOURCES unit/test_popularity.c LIBS undine_learner L
 undine_test(test_batch_builder SOURCES unit/test_batch_builder.c support/example_stream.c
   LIBS undine_learner LABELS fast)
 undine_test(test_trainer SOURCES unit/test_trainer.c support/example_stream.c LIBS undine_learner LABELS fast)
+undine_test(test_guard SOURCES unit/test_guard.c support/example_stream.c LIBS undine_learner LABELS fast)
 undine_test(test_batch_cut SOURCES property/test_batch_cut.c support/example_stream.c
   LIBS undine_learner LABELS fast)
 undine_test(test_learning SOURCES integration/test_learning.c support/example_stream.c
