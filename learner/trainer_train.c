@@ -221,7 +221,7 @@ static const char *unusable_gradient(const struct trainer *t)
 {
     for (uint32_t k = 0; k < t->schema.n_tables; k++) {
         const struct batch_builder_table *rows = &t->builder->table[k];
-        if (!all_finite(rows->grad, (size_t)rows->n_rows * t->schema.tables[k].dim)) {
+        if (!all_finite(rows->grad, (size_t)rows->n_rows * t->table[k].opt.dim)) {
             return t->schema.tables[k].name;
         }
     }
