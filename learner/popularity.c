@@ -58,7 +58,8 @@ static int grow(struct popularity *p, struct undine_err *err)
     uint64_t capacity = p->capacity * 2;
     struct popularity_row *row = calloc(capacity, sizeof *row);
     if (row == NULL) {
-        return undine_err_set(err, UNDINE_ENOMEM, "no memory for %llu rows of the popularity baseline",
+        return undine_err_set(err, UNDINE_ENOMEM,
+                              "no memory for %llu rows of the popularity baseline",
                               (unsigned long long)capacity);
     }
     for (uint64_t i = 0; i < p->capacity; i++) {

@@ -1,9 +1,10 @@
 /* table.h: an embedding table that grows: from 64-bit id to a row of floats, without collisions.
  *
- * Every id has a row of its own.  Rows live in segments of fixed size and never move; an index of
- * u32 slots (open addressing, linear probing, at most 80 % full) finds them.  A slot holds the
- * row's number and, in the bits above it, a tag of the id, so that a probe rarely looks at a wrong
- * row.
+ * Every id has a row of its own.  Rows are numbered without gaps and live in segments of fixed
+ * size; an index of pages (table_index.h) finds them.  Growing adds a segment or splits a page: no
+ * insert copies a table, however large it is.  A row stays where it is, except that table_erase
+ * moves the last row to the place that became free, so that memory goes back as rows go: hold no
+ * row number across an erase.
  *
  * A row starts as row_initial says: a function of seed and id alone, so it does not matter when an
  * id was first seen.  Row numbers are an accident of arrival: nothing that becomes part of a model
@@ -16,6 +17,7 @@
 
 #include "base/err.h"
 #include "learner/model/row.h"
+#include "learner/table_index.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,16 +27,12 @@ enum { TABLE_SEGMENT_BITS = 10, TABLE_SEGMENT_ROWS = 1 << TABLE_SEGMENT_BITS };
 #define TABLE_NONE UINT32_MAX
 
 struct table_row {
-    uint64_t key;      /* the id; 0 in a row that was erased */
+    uint64_t key;      /* the id */
     uint32_t seen_day; /* event day (days since the epoch) of the last touch */
     float count;       /* n_j: instances that held the id so far */
     uint32_t stamp;    /* training step of the last touch, at most UINT32_MAX; 0 = never learned */
     uint32_t local;    /* scratch of the batch builder: index in the batch that last held it */
     float value[];     /* weight (dim), then optimizer slots (n_slots) */
-};
-
-struct table_budget {
-    uint64_t used_bytes, max_bytes; /* max 0 = no bound */
 };
 
 struct table_options {
@@ -46,18 +44,14 @@ struct table_options {
 
 struct table {
     struct table_options opt;
-    struct table_budget *budget; /* shared, not owned */
+    struct table_account account; /* of the segments */
     size_t row_bytes;
     uint8_t **segments;
     size_t n_segments, segments_capacity;
-    uint32_t n_used;    /* row numbers given out, erased ones included */
-    uint32_t n_rows;    /* rows that hold an id */
-    uint32_t free_head; /* erased rows wait here for reuse, linked by `local` */
-    uint32_t *index;
-    unsigned index_bits;
+    uint32_t n_rows;
+    struct table_index index;
     uint64_t *tombstones; /* ids erased since table_tombstones_clear */
     size_t n_tombstones, tombstones_capacity;
-    uint64_t bytes; /* held, also part of budget->used_bytes */
 };
 
 int table_init(struct table *t, const struct table_options *opt, struct table_budget *budget,
@@ -70,17 +64,20 @@ static inline struct table_row *table_row(const struct table *t, uint32_t row)
                                         (row & (TABLE_SEGMENT_ROWS - 1)) * t->row_bytes);
 }
 
+static inline uint64_t table_bytes(const struct table *t)
+{
+    return t->account.bytes + t->index.account.bytes;
+}
+
 /* Row number of an id, or TABLE_NONE. */
 uint32_t table_find(const struct table *t, uint64_t key);
 /* Row numbers of n ids (none 0), made where they are new.  UNDINE_ENOMEM, UNDINE_EFULL: the rows
  * made so far stay, with their initial weights. */
 int table_need(struct table *t, const uint64_t *keys, uint32_t *rows, size_t n,
                struct undine_err *err);
-/* Room in the index for n rows in all, so that loading them rehashes nothing. */
-int table_reserve(struct table *t, uint64_t n, struct undine_err *err);
 
-/* Drop an id's row and note it as a tombstone.  1 = dropped, 0 = it had none, < 0 = UNDINE_ENOMEM
- * and nothing changed. */
+/* Drop an id's row, which gives its number to the last one, and note it as a tombstone.  1 =
+ * dropped, 0 = it had none, < 0 = UNDINE_ENOMEM and nothing changed. */
 int table_erase(struct table *t, uint64_t key, struct undine_err *err);
 /* Forget the tombstones: whoever ships them to scorers has them. */
 void table_tombstones_clear(struct table *t);

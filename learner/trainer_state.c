@@ -86,7 +86,7 @@ static bool copy_table(const struct table *t, const char *name, struct snapshot 
                        struct snapshot_table *out)
 {
     uint32_t dim = t->opt.dim, n_slots = t->opt.n_slots;
-    uint64_t n = t->n_rows, i = 0;
+    uint64_t n = t->n_rows;
     *out = (struct snapshot_table){.dim = dim, .n_slots = n_slots, .n_rows = n};
     (void)snprintf(out->name, sizeof out->name, "%s", name);
     out->key = arena_calloc(&s->memory, n, sizeof *out->key);
@@ -99,22 +99,17 @@ static bool copy_table(const struct table *t, const char *name, struct snapshot 
         out->count == NULL || out->seen_day == NULL || out->stamp == NULL) {
         return false;
     }
-    for (uint32_t row = 0; row < t->n_used; row++) {
-        const struct table_row *r = table_row(t, row);
-        if (r->key == 0) {
-            continue;
-        }
+    for (uint32_t i = 0; i < n; i++) {
+        const struct table_row *r = table_row(t, i);
         out->key[i] = r->key;
         out->count[i] = r->count;
         out->seen_day[i] = r->seen_day;
         out->stamp[i] = r->stamp;
-        memcpy(out->weight + i * dim, r->value, dim * sizeof(float));
+        memcpy(out->weight + (size_t)i * dim, r->value, dim * sizeof(float));
         if (n_slots > 0) {
-            memcpy(out->slot + i * n_slots, r->value + dim, n_slots * sizeof(float));
+            memcpy(out->slot + (size_t)i * n_slots, r->value + dim, n_slots * sizeof(float));
         }
-        i++;
     }
-    UNDINE_ASSERT(i == n);
     return true;
 }
 
@@ -357,7 +352,7 @@ static int restore_table(struct table *t, const struct snapshot_table *from, boo
                               from->name, from->dim, from->n_slots, t->opt.dim, t->opt.n_slots);
     }
     const float *weight = raw && from->raw != NULL ? from->raw : from->weight;
-    int rc = table_reserve(t, from->n_rows, err);
+    int rc = UNDINE_OK;
     for (uint64_t at = 0; rc == UNDINE_OK && at < from->n_rows; at += ROWS_RUN) {
         uint64_t left = from->n_rows - at;
         rc = restore_rows(t, from, weight, at, left < ROWS_RUN ? (size_t)left : ROWS_RUN, err);

@@ -1,5 +1,6 @@
 # Tests of learner/ (its models: model.cmake).
 undine_test(test_table SOURCES unit/test_table.c LIBS undine_learner LABELS fast)
+undine_test(test_table_index SOURCES unit/test_table_index.c LIBS undine_learner LABELS fast)
 undine_test(test_optimizer SOURCES unit/test_optimizer.c LIBS undine_learner LABELS fast)
 undine_test(test_regularizer SOURCES unit/test_regularizer.c LIBS undine_learner LABELS fast)
 undine_test(test_regularizer_trainer SOURCES unit/test_regularizer_trainer.c support/example_stream.c
@@ -23,3 +24,6 @@ undine_test(test_torch_training SOURCES golden/test_torch_training.c support/tor
   support/toy_batch.c support/example_stream.c LIBS undine_learner PkgConfig::JANSSON LABELS fast)
 target_compile_definitions(test_torch_training PRIVATE
   TORCH_GOLDEN_DIR="${CMAKE_CURRENT_SOURCE_DIR}/golden/torch")
+add_executable(bench_table EXCLUDE_FROM_ALL bench/bench_table.c)
+target_link_libraries(bench_table PRIVATE undine_flags undine_learner)
+set_target_properties(bench_table PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)

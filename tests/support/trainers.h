@@ -40,12 +40,9 @@ static inline bool trainers_tables_equal(const struct table *a, const struct tab
         return false;
     }
     size_t floats = (size_t)a->opt.dim + a->opt.n_slots;
-    for (uint32_t row = 0; row < a->n_used; row++) {
+    for (uint32_t row = 0; row < a->n_rows; row++) {
         const struct table_row *x = table_row(a, row);
-        uint32_t other = x->key != 0 ? table_find(b, x->key) : 0;
-        if (x->key == 0) {
-            continue;
-        }
+        uint32_t other = table_find(b, x->key);
         if (other == TABLE_NONE) {
             return false;
         }

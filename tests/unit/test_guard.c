@@ -136,7 +136,7 @@ static bool all_weights_finite(const struct trainer *t)
         finite = finite && isfinite(model_values(t->model)[i]);
     }
     for (uint32_t k = 0; k < t->schema.n_tables; k++) {
-        for (uint32_t row = 0; row < t->table[k].n_used; row++) {
+        for (uint32_t row = 0; row < t->table[k].n_rows; row++) {
             const struct table_row *r = table_row(&t->table[k], row);
             for (uint32_t i = 0; i < t->table[k].opt.dim + t->table[k].opt.n_slots; i++) {
                 finite = finite && isfinite(r->value[i]);

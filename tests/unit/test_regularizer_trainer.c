@@ -164,18 +164,18 @@ static void eager_batch(struct trainer *t, const struct fixture *f, uint32_t fro
     enum { ROWS_MAX = 256 };
     static float before[SCHEMA_TABLES_MAX][ROWS_MAX][DIM];
     for (uint32_t k = 0; k < f->schema.n_tables; k++) {
-        for (uint32_t i = 0; i < t->table[k].n_used; i++) {
+        for (uint32_t i = 0; i < t->table[k].n_rows; i++) {
             memcpy(before[k][i], table_row(&t->table[k], i)->value, sizeof before[k][i]);
         }
     }
     uint32_t used[SCHEMA_TABLES_MAX];
     for (uint32_t k = 0; k < f->schema.n_tables; k++) {
-        used[k] = t->table[k].n_used;
+        used[k] = t->table[k].n_rows;
     }
     feed(t, f, from, from + 32);
     for (uint32_t k = 0; k < f->schema.n_tables; k++) {
-        assert_true(t->table[k].n_used <= ROWS_MAX);
-        for (uint32_t i = 0; i < t->table[k].n_used; i++) {
+        assert_true(t->table[k].n_rows <= ROWS_MAX);
+        for (uint32_t i = 0; i < t->table[k].n_rows; i++) {
             struct table_row *r = table_row(&t->table[k], i);
             if (i >= used[k]) {
                 row_initial(before[k][i], DIM, r->key, &t->table[k].opt.init);
@@ -275,7 +275,7 @@ static void test_m4_fixed_counts_shrink_every_id_alike(void **state)
     struct trainer *t = open_trainer(&f, &o);
     feed(t, &f, 0, 512);
     for (uint32_t k = 0; k < f.schema.n_tables; k++) {
-        for (uint32_t i = 0; i < t->table[k].n_used; i++) {
+        for (uint32_t i = 0; i < t->table[k].n_rows; i++) {
             const struct table_row *r = table_row(&t->table[k], i);
             float start[DIM];
             row_initial(start, DIM, r->key, &t->table[k].opt.init);

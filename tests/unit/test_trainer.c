@@ -94,7 +94,7 @@ static void test_m1_only_touched_rows_change(void **state)
     struct trainer *t = open_trainer(&f, &o);
     feed(t, &f, 0, 320);
     struct table *items = &t->table[0];
-    uint32_t n = items->n_used;
+    uint32_t n = items->n_rows;
     uint8_t *before = calloc(n, items->row_bytes);
     for (uint32_t row = 0; row < n; row++) {
         memcpy(before + row * items->row_bytes, table_row(items, row), items->row_bytes);
@@ -198,7 +198,7 @@ static void test_m6_m9_m12_counts_are_instances(void **state)
     feed(t, &f, 0, SEEN);
     double by_instances = 0.0, by_rows = 0.0;
     for (uint32_t k = 0; k < f.schema.n_tables; k++) {
-        for (uint32_t row = 0; row < t->table[k].n_used; row++) {
+        for (uint32_t row = 0; row < t->table[k].n_rows; row++) {
             const struct table_row *r = table_row(&t->table[k], row);
             double norm = 0.0;
             for (uint32_t d = 0; d < DIM; d++) {
@@ -234,7 +234,7 @@ static void test_m7_a_full_batch_is_plain_l2(void **state)
     struct trainer *mba = open_trainer(&f, &o);
     feed(plain, &f, 0, EXAMPLES);
     feed(mba, &f, 0, EXAMPLES);
-    for (uint32_t row = 0; row < plain->table[0].n_used; row++) {
+    for (uint32_t row = 0; row < plain->table[0].n_rows; row++) {
         const struct table_row *x = table_row(&plain->table[0], row);
         const struct table_row *y = row_of(mba, 0, x->key);
         float start[DIM];
@@ -271,7 +271,7 @@ static void test_m11_order_of_ids_does_not_matter(void **state)
     struct trainer *a = open_trainer(&f, &o), *b = open_trainer(&g, &o);
     feed(a, &f, 0, 64);
     feed(b, &g, 0, 64);
-    for (uint32_t row = 0; row < a->table[0].n_used; row++) {
+    for (uint32_t row = 0; row < a->table[0].n_rows; row++) {
         const struct table_row *x = table_row(&a->table[0], row);
         const struct table_row *y = row_of(b, 0, x->key);
         assert_non_null(y);
@@ -312,7 +312,7 @@ static void test_o4_clip_is_of_the_whole_merged_gradient(void **state)
         }
     }
     for (uint32_t k = 0; k < f.schema.n_tables; k++) {
-        for (uint32_t row = 0; row < t->table[k].n_used; row++) {
+        for (uint32_t row = 0; row < t->table[k].n_rows; row++) {
             const struct table_row *r = table_row(&t->table[k], row);
             float start[DIM];
             row_initial(start, DIM, r->key, &t->table[k].opt.init);
@@ -347,7 +347,7 @@ static void test_rates_of_tables_and_schedule(void **state)
     const double expected[2] = {2.0, 0.5};
     for (uint32_t k = 0; k < 2; k++) {
         double moved = 0.0, moved_other = 0.0;
-        for (uint32_t row = 0; row < plain->table[k].n_used; row++) {
+        for (uint32_t row = 0; row < plain->table[k].n_rows; row++) {
             const struct table_row *r = table_row(&plain->table[k], row);
             const struct table_row *s = row_of(other, k, r->key);
             float start[DIM];
