@@ -66,6 +66,9 @@ static int check_options(const struct trainer_options *opt, struct undine_err *e
                               (unsigned long long)opt->metrics_window);
     }
     int rc = guard_check(&opt->guard, err);
+    if (rc == UNDINE_OK) {
+        rc = frozen_check(&opt->frozen, err);
+    }
     return rc < 0 ? rc : check_rates(opt, err);
 }
 
@@ -138,6 +141,9 @@ static int open_parts(struct trainer *t, struct undine_err *err)
     if (rc == UNDINE_OK) {
         rc = popularity_open(&t->popularity, POPULARITY_ROWS_MAX, err);
     }
+    if (rc == UNDINE_OK) {
+        rc = trainer_frozen_open(t, err);
+    }
     return rc;
 }
 
@@ -186,6 +192,8 @@ void trainer_close(struct trainer *t)
     example_block_release(&t->block);
     metrics_release(&t->metrics);
     metrics_release(&t->popularity_metrics);
+    metrics_release(&t->frozen_metrics);
+    frozen_close(t->frozen);
     popularity_release(&t->popularity);
     free(t->dense_slot);
     free(t->statistics);
@@ -231,6 +239,9 @@ static int forget(struct trainer *t, const struct example *e, struct undine_err 
                 return rc;
             }
             rows += (uint64_t)rc;
+            if (t->frozen != NULL) {
+                frozen_forget(t->frozen, field->table, ids[i]);
+            }
         }
         ids += e->counts[f];
     }
@@ -367,6 +378,7 @@ void trainer_metrics(struct trainer *t, struct trainer_metrics *out)
     (void)pthread_mutex_lock(&t->query_lock);
     (void)pthread_mutex_lock(&t->lock);
     copy_totals(t, out);
+    trainer_frozen_totals(t, &out->frozen);
     size_t n = metrics_window(&t->metrics, t->window_copy);
     (void)pthread_mutex_unlock(&t->lock);
 
@@ -378,5 +390,13 @@ void trainer_metrics(struct trainer *t, struct trainer_metrics *out)
     out->window_auc = metrics_rows_auc(t->window_copy, n);
     out->window_logloss = metrics_logloss(&sums);
     out->window_calibration = metrics_calibration(&sums);
+
+    (void)pthread_mutex_lock(&t->lock);
+    n = metrics_window(&t->frozen_metrics, t->window_copy);
+    (void)pthread_mutex_unlock(&t->lock);
+    gauc = metrics_rows_gauc(t->window_copy, n);
+    out->frozen.gauc = gauc.gauc;
+    out->frozen.gauc_users = gauc.users;
+    out->frozen.gauc_users_one_class = gauc.users_one_class;
     (void)pthread_mutex_unlock(&t->query_lock);
 }

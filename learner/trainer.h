@@ -16,6 +16,7 @@
 
 #include "base/schema.h"
 #include "featurestore/example_log.h"
+#include "learner/frozen.h"
 #include "learner/guard.h"
 #include "learner/model/model.h"
 #include "learner/optimizer.h"
@@ -33,10 +34,19 @@ struct trainer_options {
     double clip_norm; /* global norm over merged rows and dense parameters; 0 = off */
     struct regularizer_options regularizer; /* of the rows */
     struct guard_options guard;
-    double row_scale;        /* standard deviation of a new row */
-    uint64_t metrics_window; /* predictions kept for exact windowed AUC and GAUC */
+    double row_scale;             /* standard deviation of a new row */
+    uint64_t metrics_window;      /* predictions kept for exact windowed AUC and GAUC */
+    struct frozen_options frozen; /* block 0: the caller freezes (trainer_freeze) */
     uint64_t
         memory_max_bytes; /* of the embedding tables: beyond it the trainer stops (UNDINE_EFULL) */
+};
+
+struct trainer_frozen { /* of one model over a block (frozen.h); NaN where there is nothing */
+    uint64_t examples, skipped; /* scored, and left out because the score was no number */
+    uint64_t freezes;
+    double auc, gauc, logloss, calibration;    /* since start; gauc: newest window */
+    uint64_t gauc_users, gauc_users_one_class; /* of a block each */
+    uint64_t bytes;
 };
 
 struct trainer_metrics {
@@ -50,6 +60,7 @@ struct trainer_metrics {
     uint64_t rows_forgotten;  /* dropped for forgotten users */
     double popularity_auc,
         popularity_logloss; /* since start: the first candidate field's click rate */
+    struct trainer_frozen frozen;
     uint64_t table_bytes;
     uint64_t example_digest; /* of every example learned, in order (example_block_chain) */
     uint64_t trained_seq;
@@ -72,6 +83,8 @@ int trainer_snapshot(struct trainer *t, struct snapshot **out, struct undine_err
  * thread, in the middle of a step: may look (trainer_state.h), may not call the trainer. */
 typedef void (*trainer_refused_fn)(void *payload, const struct trainer *t, const char *why);
 void trainer_on_refused(struct trainer *t, trainer_refused_fn fn, void *payload);
+/* From now on the frozen metrics are of the model as it is (nothing where they are off). */
+void trainer_freeze(struct trainer *t);
 
 /* Train every batch that can be closed now, at most batches_max of them.  Returns how many, or < 0:
  * training cannot go on with this trainer (UNDINE_EGUARD: a guard, see guard.h; UNDINE_ENOMEM,

@@ -10,6 +10,7 @@
  *                                 l2.since (1) u64; window.next (1) u64, window.starts (n) u32;
  *                                 counts (32) u8: checksum of the file that fixed counts are from
  *          metrics.*              metrics_state.h; popularity.* likewise, without a window
+ *          frozen.*               frozen.h, frozen.metrics.* as metrics.*
  *          popularity.counts      (2) f64: shows, clicks
  *          popularity.key, .shows, .clicks  (n) u64, f32, f32, ascending by key
  *
@@ -194,12 +195,15 @@ static char *metrics_json(struct trainer *t, struct arena *memory)
         ",\"batches_skipped\":%" PRIu64 ",\"auc\":%s,\"gauc\":%s,\"gauc_users\":%" PRIu64
         ",\"gauc_users_one_class\":%" PRIu64 ",\"logloss\":%s,\"normalized_entropy\":%s"
         ",\"calibration\":%s,\"window_auc\":%s,\"window_logloss\":%s,\"window_calibration\":%s"
-        ",\"popularity_auc\":%s,\"popularity_logloss\":%s}",
+        ",\"popularity_auc\":%s,\"popularity_logloss\":%s,\"frozen_examples\":%" PRIu64
+        ",\"frozen_auc\":%s,\"frozen_gauc\":%s,\"frozen_logloss\":%s,\"frozen_calibration\":%s}",
         m.examples, m.positives, m.batches, m.batches_skipped, number(m.auc).text,
         number(m.gauc).text, m.gauc_users, m.gauc_users_one_class, number(m.logloss).text,
         number(m.normalized_entropy).text, number(m.calibration).text, number(m.window_auc).text,
         number(m.window_logloss).text, number(m.window_calibration).text,
-        number(m.popularity_auc).text, number(m.popularity_logloss).text);
+        number(m.popularity_auc).text, number(m.popularity_logloss).text, m.frozen.examples,
+        number(m.frozen.auc).text, number(m.frozen.gauc).text, number(m.frozen.logloss).text,
+        number(m.frozen.calibration).text);
     UNDINE_ASSERT(len > 0 && len < METRICS_JSON_MAX);
     return arena_strndup(memory, text, (size_t)len);
 }
@@ -224,7 +228,7 @@ static bool copy_all(struct trainer *t, struct snapshot *s)
            regularizer_snapshot(&t->regularizer, t->schema.n_tables, s) &&
            metrics_save(&t->metrics, "metrics", s) &&
            metrics_save(&t->popularity_metrics, "popularity", s) &&
-           copy_popularity(&t->popularity, s);
+           copy_popularity(&t->popularity, s) && trainer_frozen_save(t, s);
 }
 
 int trainer_snapshot(struct trainer *t, struct snapshot **out, struct undine_err *err)
@@ -463,6 +467,9 @@ int trainer_restore(struct trainer *t, const struct snapshot *s, struct undine_e
     }
     if (rc == UNDINE_OK) {
         rc = metrics_load(&t->popularity_metrics, "popularity", s, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = trainer_frozen_restore(t, s, err);
     }
     (void)pthread_mutex_unlock(&t->lock);
     if (rc == UNDINE_OK) {

@@ -1,9 +1,11 @@
 /* trainer_state.h: what a trainer consists of, for the files that make it up: trainer.c (the loop),
- * trainer_train.c (one batch), trainer_state.c (snapshot and restore). */
+ * trainer_train.c (one batch), trainer_frozen.c (frozen metrics), trainer_state.c (snapshot and
+ * restore). */
 #ifndef UNDINE_LEARNER_TRAINER_STATE_H
 #define UNDINE_LEARNER_TRAINER_STATE_H
 
 #include "learner/batch_builder.h"
+#include "learner/frozen.h"
 #include "learner/metrics.h"
 #include "learner/popularity.h"
 #include "learner/table.h"
@@ -49,11 +51,26 @@ struct trainer {
     struct metrics_row *window_copy; /* (metrics_window) */
 
     struct popularity popularity; /* learner thread */
+
+    struct frozen *frozen;              /* NULL = off; learner thread */
+    struct metrics frozen_metrics;      /* under the lock */
+    struct trainer_frozen frozen_shown; /* freezes, skipped, bytes; under the lock */
 };
 
 /* Predict the examples of the builder, then learn them; empties the builder. */
 int trainer_train_batch(struct trainer *t, struct undine_err *err);
 /* Copy the learner's own progress to where trainer_metrics sees it. */
 void trainer_publish_progress(struct trainer *t);
+
+/* Frozen metrics: all of this does nothing where they are off. */
+int trainer_frozen_open(struct trainer *t, struct undine_err *err);
+/* The gathered batch, before it is learned. */
+int trainer_frozen_score(struct trainer *t, struct undine_err *err);
+/* Freeze where a multiple of frozen.block was crossed. */
+void trainer_frozen_due(struct trainer *t, uint64_t examples_before);
+void trainer_frozen_publish(struct trainer *t);                            /* under the lock */
+void trainer_frozen_totals(struct trainer *t, struct trainer_frozen *out); /* under the lock */
+bool trainer_frozen_save(const struct trainer *t, struct snapshot *s);
+int trainer_frozen_restore(struct trainer *t, const struct snapshot *s, struct undine_err *err);
 
 #endif

@@ -294,6 +294,7 @@ void trainer_publish_progress(struct trainer *t)
     t->table_bytes = t->budget.used_bytes;
     t->published_seq = t->trained_seq;
     t->published_event_time_ms = t->event_time_ms;
+    trainer_frozen_publish(t);
     (void)pthread_mutex_unlock(&t->lock);
 }
 
@@ -303,6 +304,9 @@ int trainer_train_batch(struct trainer *t, struct undine_err *err)
     UNDINE_ASSERT(b->n > 0);
     int64_t start_ns = clock_monotonic_ns();
     int rc = batch_builder_gather(b, t->table, err);
+    if (rc == UNDINE_OK) {
+        rc = trainer_frozen_score(t, err);
+    }
     if (rc == UNDINE_OK) {
         catch_up(t);
         rc = learn(t, err);
@@ -326,6 +330,7 @@ int trainer_train_batch(struct trainer *t, struct undine_err *err)
     (void)pthread_mutex_unlock(&t->lock);
     t->trained_seq += b->n;
     t->event_time_ms = b->last_emit_ms;
+    trainer_frozen_due(t, t->counters.examples - b->n);
     batch_builder_clear(b);
     trainer_publish_progress(t);
     return UNDINE_OK;

@@ -15,7 +15,8 @@ int cmd_run(int argc, char **argv)
         {"state", 's', ARGS_STRING, &state, "DIR", "store and versions; default ./state"},
         {NULL, 'o', ARGS_LIST, &overrides, "KEY=VALUE", "override a key of the configuration"},
         {"until-end", 0, ARGS_FLAG, &until_end, NULL, "stop at the offsets that are the end now"},
-        {"keep-open", 0, ARGS_FLAG, &keep_open, NULL, "with --until-end: leave open windows waiting"},
+        {"keep-open", 0, ARGS_FLAG, &keep_open, NULL,
+         "with --until-end: leave open windows waiting"},
         {"accept-loss", 0, ARGS_LIST, &accept_loss, "TOPIC:PARTITION",
          "go on where the broker lost data; leaves a permanent record"},
         {"debug", 0, ARGS_STRING, &debug, "CONTEXTS", "debug lines of these subsystems, or all"},
@@ -27,7 +28,8 @@ int cmd_run(int argc, char **argv)
     }
     struct undine_err err;
     if (config == NULL || log_debug_contexts(debug, &err) != UNDINE_OK) {
-        (void)fprintf(stderr, "undine run: %s\n", config == NULL ? "--config is required" : err.msg);
+        (void)fprintf(stderr, "undine run: %s\n",
+                      config == NULL ? "--config is required" : err.msg);
         return EXIT_USAGE;
     }
     return drive(&(struct drive_options){
@@ -42,6 +44,7 @@ int cmd_run(int argc, char **argv)
                    .until_end = until_end,
                    .keep_open = keep_open,
                    .publish = true,
+                   .freeze_versions = true,
                    .accept_loss = accept_loss.item,
                    .n_accept_loss = accept_loss.n},
     });

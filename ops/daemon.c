@@ -167,7 +167,9 @@ static void batch_refused(void *payload, const struct trainer *t, const char *wh
 
 static int open_learner(struct daemon *d, struct undine_err *err)
 {
-    int rc = trainer_open(&d->trainer, &d->config->schema, &d->config->trainer, err);
+    struct trainer_options options = d->config->trainer;
+    options.frozen.block = d->opt.freeze_versions ? 0 : options.frozen.block;
+    int rc = trainer_open(&d->trainer, &d->config->schema, &options, err);
     if (rc != UNDINE_OK) {
         return rc;
     }
@@ -277,6 +279,14 @@ static void *ingest_main(void *payload)
     return NULL;
 }
 
+static int take_snapshot(struct daemon *d, struct snapshot **out, struct undine_err *err)
+{
+    if (d->opt.freeze_versions) { /* before, so that a restart finds the version frozen */
+        trainer_freeze(d->trainer);
+    }
+    return trainer_snapshot(d->trainer, out, err);
+}
+
 /* Hand a snapshot to the publisher if one is due and it is idle. */
 static int publish_if_due(struct daemon *d, struct undine_err *err)
 {
@@ -288,7 +298,7 @@ static int publish_if_due(struct daemon *d, struct undine_err *err)
         return UNDINE_OK; /* nothing new, or nothing at all, was learned */
     }
     struct snapshot *s = NULL;
-    int rc = trainer_snapshot(d->trainer, &s, err);
+    int rc = take_snapshot(d, &s, err);
     if (rc == UNDINE_OK) {
         publisher_give(d->publisher, s, true);
         d->snapshot_ns = now_ns;
@@ -397,7 +407,7 @@ static int publish_last(struct daemon *d, struct undine_err *err)
         return UNDINE_OK;
     }
     struct snapshot *s = NULL;
-    int rc = trainer_snapshot(d->trainer, &s, err);
+    int rc = take_snapshot(d, &s, err);
     if (rc == UNDINE_OK) {
         publisher_give(d->publisher, s, true);
         rc = publisher_wait(d->publisher, err);

@@ -28,6 +28,7 @@ struct daemon_options {
     bool keep_open;         /* at the end leave open windows waiting */
     bool publish;           /* write versions while running; false: the state is thrown away at
                                the end, where one version is written all the same */
+    bool freeze_versions; /* the frozen metrics are of the newest version, not of a block */
     const char *const *accept_loss;
     size_t n_accept_loss;
     daemon_log_fn log; /* any thread; NULL = silent */

@@ -96,6 +96,20 @@ static const struct metric METRICS[] = {
     GAUGE("window_calibration", METRIC_REAL, learner.window_calibration,
           "Predicted over observed clicks, newest window."),
 
+    /* How wrong a model is that stands still: scores of one model over a block. */
+    COUNTER("frozen_examples", learner.frozen.examples, "Examples scored by a frozen model."),
+    COUNTER("frozen_skipped", learner.frozen.skipped,
+            "Scores of a frozen model that were not finite."),
+    COUNTER("frozen_freezes", learner.frozen.freezes, "Models frozen, one after the other."),
+    GAUGE("frozen_auc", METRIC_REAL, learner.frozen.auc, "AUC of frozen models since start."),
+    GAUGE("frozen_gauc", METRIC_REAL, learner.frozen.gauc,
+          "AUC of frozen models inside each user and block, weighted by impressions, newest "
+          "window."),
+    GAUGE("frozen_logloss", METRIC_REAL, learner.frozen.logloss,
+          "Logloss of frozen models since start."),
+    GAUGE("frozen_calibration", METRIC_REAL, learner.frozen.calibration,
+          "Predicted over observed clicks, frozen models, since start."),
+
     /* How fresh. */
     GAUGE("version", METRIC_U64, version.number, "Number of the newest version, 0 = none."),
     GAUGE("version_age_seconds", METRIC_MS, version_age_ms, "Time since it was written."),
@@ -106,6 +120,8 @@ static const struct metric METRICS[] = {
     /* How full. */
     GAUGE("embedding_rows", METRIC_U64, learner.rows, "Rows of the embedding tables."),
     GAUGE("embedding_bytes", METRIC_U64, learner.table_bytes, "Memory of the embedding tables."),
+    GAUGE("frozen_bytes", METRIC_U64, learner.frozen.bytes,
+          "Memory of the rows kept for the frozen metrics."),
     GAUGE("waiting_bytes", METRIC_U64, ingest.waiting_bytes, "Memory of the waiting events."),
     GAUGE("pending_bytes", METRIC_U64, ingest.pending_bytes, "Memory of the pending impressions."),
     GAUGE("users_cached", METRIC_U64, ingest.users.users, "Users whose sequences are in memory."),

@@ -41,6 +41,21 @@ static void put_real(json_t *o, const char *name, double v)
     (void)json_object_set_new(o, name, isfinite(v) ? json_real(v) : json_null());
 }
 
+static void put_frozen(json_t *o, const struct trainer_frozen *f)
+{
+    json_t *to = json_object();
+    put_u64(to, "examples", f->examples);
+    put_real(to, "auc", f->auc);
+    put_real(to, "gauc", f->gauc);
+    put_u64(to, "gauc_users", f->gauc_users);
+    put_u64(to, "gauc_users_one_class", f->gauc_users_one_class);
+    put_real(to, "logloss", f->logloss);
+    put_real(to, "calibration", f->calibration);
+    put_u64(to, "freezes", f->freezes);
+    put_u64(to, "skipped", f->skipped);
+    (void)json_object_set_new(o, "frozen", to);
+}
+
 int report_write(FILE *out, const struct daemon_status *st, double seconds, struct undine_err *err)
 {
     const struct ingest_counters *c = &st->ingest.counters;
@@ -64,6 +79,7 @@ int report_write(FILE *out, const struct daemon_status *st, double seconds, stru
              m->seconds_training > 0 ? (double)st->examples_now / m->seconds_training : 0);
     put_real(o, "popularity_auc", m->popularity_auc);
     put_real(o, "popularity_logloss", m->popularity_logloss);
+    put_frozen(o, &m->frozen);
     put_u64(o, "batches", m->batches);
     put_u64(o, "batches_skipped", m->batches_skipped);
     put_u64(o, "rows", m->rows);

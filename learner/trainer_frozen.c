@@ -1,0 +1,94 @@
+/* trainer_frozen.c: frozen metrics beside the progressive ones of a trainer (frozen.h).
+ *
+ * The learner is not touched by it: with and without, the model is the same bit for bit. */
+#include "learner/metrics_state.h"
+#include "learner/trainer_state.h"
+
+#include <math.h>
+
+int trainer_frozen_open(struct trainer *t, struct undine_err *err)
+{
+    if (t->opt.frozen.sample <= 0.0) {
+        return UNDINE_OK;
+    }
+    int rc = frozen_open(&t->frozen, &t->schema, &t->opt.model, t->table, &t->opt.frozen,
+                         t->opt.batch_max, err);
+    return rc < 0 ? rc : metrics_init(&t->frozen_metrics, t->opt.metrics_window, err);
+}
+
+int trainer_frozen_score(struct trainer *t, struct undine_err *err)
+{
+    struct frozen *f = t->frozen;
+    if (f == NULL) {
+        return UNDINE_OK;
+    }
+    const struct batch_builder *b = t->builder;
+    int rc = frozen_score(f, b, err);
+    if (rc < 0) {
+        return rc;
+    }
+    (void)pthread_mutex_lock(&t->lock);
+    for (uint32_t i = 0; i < f->n; i++) {
+        uint32_t e = f->example[i];
+        metrics_add(&t->frozen_metrics, frozen_group(b->user[e], f->freeze), f->logit[i],
+                    b->label[e] > 0.0f, b->sample_rate[e]);
+    }
+    (void)pthread_mutex_unlock(&t->lock);
+    return UNDINE_OK;
+}
+
+void trainer_freeze(struct trainer *t)
+{
+    if (t->frozen != NULL) {
+        frozen_freeze(t->frozen, t->model, &t->regularizer, t->counters.steps);
+        trainer_publish_progress(t);
+    }
+}
+
+void trainer_frozen_due(struct trainer *t, uint64_t examples_before)
+{
+    uint64_t block = t->opt.frozen.block;
+    if (block > 0 && examples_before / block != t->counters.examples / block) {
+        trainer_freeze(t);
+    }
+}
+
+void trainer_frozen_publish(struct trainer *t)
+{
+    if (t->frozen != NULL) {
+        t->frozen_shown.freezes = t->frozen->freeze;
+        t->frozen_shown.skipped = t->frozen->not_finite;
+        t->frozen_shown.bytes = frozen_bytes(t->frozen);
+    }
+}
+
+void trainer_frozen_totals(struct trainer *t, struct trainer_frozen *out)
+{
+    const struct metrics *m = &t->frozen_metrics;
+    *out = (struct trainer_frozen){.auc = NAN, .gauc = NAN, .logloss = NAN, .calibration = NAN};
+    if (t->frozen != NULL) {
+        *out = t->frozen_shown;
+        out->examples = m->examples;
+        out->auc = metrics_auc(m);
+        out->logloss = metrics_logloss(&m->sums);
+        out->calibration = metrics_calibration(&m->sums);
+    }
+}
+
+bool trainer_frozen_save(const struct trainer *t, struct snapshot *s)
+{
+    return t->frozen == NULL ||
+           (frozen_save(t->frozen, s) && metrics_save(&t->frozen_metrics, "frozen.metrics", s));
+}
+
+int trainer_frozen_restore(struct trainer *t, const struct snapshot *s, struct undine_err *err)
+{
+    if (t->frozen == NULL) {
+        return UNDINE_OK;
+    }
+    int rc = frozen_load(t->frozen, s, &t->regularizer, err);
+    if (rc == 0 && t->opt.frozen.block == 0) { /* scorers have this very version */
+        frozen_freeze(t->frozen, t->model, &t->regularizer, t->counters.steps);
+    }
+    return rc > 0 ? metrics_load(&t->frozen_metrics, "frozen.metrics", s, err) : rc;
+}
