@@ -1,6 +1,7 @@
 #include "configs/config_keys.h"
 
 #include "base/nearest.h"
+#include "base/workers.h"
 
 #include <string.h>
 
@@ -484,6 +485,13 @@ static const struct config_key keys[] = {
      RANGE(MIB, TIB),
      .fallback = "4GiB",
      .doc = "Memory of the embedding tables; beyond it the program stops."},
+    {.path = "learner.workers",
+     .type = CONFIG_INT,
+     AT(trainer.workers),
+     RANGE(1, WORKERS_MAX),
+     .fallback = "1",
+     .doc = "Threads that share a mini-batch's work, the learner's own included. The model is the "
+            "same for any number of them, to the bit; at most the cores that nothing else needs."},
     SECTION("learner.frozen", "Metrics of a model that stands still for a while."),
     {.path = "learner.frozen.sample",
      .type = CONFIG_REAL,

@@ -65,6 +65,10 @@ static int check_options(const struct trainer_options *opt, struct undine_err *e
         return undine_err_set(err, UNDINE_ECONFIG, "metrics_window is %llu, expected at most 2^32",
                               (unsigned long long)opt->metrics_window);
     }
+    if (opt->workers > WORKERS_MAX) {
+        return undine_err_set(err, UNDINE_ECONFIG, "workers is %u, expected at most %d",
+                              opt->workers, WORKERS_MAX);
+    }
     int rc = guard_check(&opt->guard, err);
     if (rc == UNDINE_OK) {
         rc = frozen_check(&opt->frozen, err);
@@ -123,7 +127,11 @@ static int open_parts(struct trainer *t, struct undine_err *err)
         rc = model_open(&t->model, &t->schema, &t->opt.model, err);
     }
     if (rc == UNDINE_OK) {
+        rc = workers_open(&t->workers, t->opt.workers > 0 ? t->opt.workers : 1, err);
+    }
+    if (rc == UNDINE_OK) {
         model_set_product(t->model, blas_product());
+        model_set_workers(t->model, t->workers);
         rc = model_scratch_open(&t->scratch, t->model, err);
     }
     if (rc == UNDINE_OK) {
@@ -188,6 +196,7 @@ void trainer_close(struct trainer *t)
     regularizer_release(&t->regularizer);
     model_scratch_close(t->scratch);
     model_close(t->model);
+    workers_close(t->workers);
     batch_builder_close(t->builder);
     example_block_release(&t->block);
     metrics_release(&t->metrics);
@@ -367,6 +376,7 @@ static void copy_totals(struct trainer *t, struct trainer_metrics *out)
         .popularity_auc = metrics_auc(&t->popularity_metrics),
         .popularity_logloss = metrics_logloss(&t->popularity_metrics.sums),
         .seconds_training = (double)t->training_ns * 1e-9,
+        .workers = (uint32_t)workers_count(t->workers),
         .table_bytes = t->table_bytes,
         .trained_seq = t->published_seq,
         .event_time_ms = t->published_event_time_ms,

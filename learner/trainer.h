@@ -10,7 +10,9 @@
  *
  * A prediction is made before its example is learned: p = sigmoid(logit).  Dice by batch statistics
  * normalises it with the features (never the labels) of its batch; Dice `running` does not.
- * One thread owns a trainer, except where marked "any thread". */
+ * One thread owns a trainer, except where marked "any thread".  Options.workers - 1 threads of its
+ * own help that thread inside a step; what is learned is the same for any number of them, to the
+ * bit. */
 #ifndef UNDINE_LEARNER_TRAINER_H
 #define UNDINE_LEARNER_TRAINER_H
 
@@ -37,6 +39,7 @@ struct trainer_options {
     double row_scale;             /* standard deviation of a new row */
     uint64_t metrics_window;      /* predictions kept for exact windowed AUC and GAUC */
     struct frozen_options frozen; /* block 0: the caller freezes (trainer_freeze) */
+    uint32_t workers; /* threads that share a step, the caller included; 0 = 1; equal bits */
     uint64_t
         memory_max_bytes; /* of the embedding tables: beyond it the trainer stops (UNDINE_EFULL) */
 };
@@ -56,6 +59,7 @@ struct trainer_metrics {
     double window_auc, window_logloss, window_calibration;
     uint64_t gauc_users, gauc_users_one_class;
     double seconds_training;  /* time spent in batches */
+    uint32_t workers;         /* that shared them in this process */
     uint64_t batches_skipped; /* non-finite loss or gradient; part of `batches` */
     uint64_t rows_forgotten;  /* dropped for forgotten users */
     double popularity_auc,

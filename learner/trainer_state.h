@@ -4,6 +4,7 @@
 #ifndef UNDINE_LEARNER_TRAINER_STATE_H
 #define UNDINE_LEARNER_TRAINER_STATE_H
 
+#include "base/workers.h"
 #include "learner/batch_builder.h"
 #include "learner/frozen.h"
 #include "learner/metrics.h"
@@ -24,6 +25,7 @@ struct trainer {
     struct table_budget budget;
     struct table table[SCHEMA_TABLES_MAX];
     struct regularizer regularizer;
+    struct workers *workers; /* NULL = the caller alone */
     struct model *model;
     struct model_scratch *scratch;
     float *dense_slot;     /* (optimizer_slots, n_values): of parameter p, slots * p.offset on */

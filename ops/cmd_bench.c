@@ -1,3 +1,4 @@
+#include "base/workers.h"
 #include "learner/blas.h"
 #include "ops/args.h"
 #include "ops/cmd.h"
@@ -69,9 +70,11 @@ static int print_learner(const struct bench_learner_options *opt,
     char kernels[BLAS_KERNELS_MAX];
     blas_kernels(kernels, sizeof kernels);
     json_t *o = json_pack(
-        "{s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:I, s:I, s:I, s:f}",
+        "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:I, s:I, s:I, "
+        "s:f}",
         "bench", "learner", "undine", program_version(), "cpu", cpu, "kernels", kernels, "batch",
-        (int)opt->batch, "history", (int)opt->history, "optimizer", optimizer, "shape",
+        (int)opt->batch, "history", (int)opt->history, "workers", (int)opt->workers, "optimizer",
+        optimizer, "shape",
         opt->base ? "base: item 18, category 18, user 18, MLP 200-80, Dice, MBA" : unit,
         "examples_per_second", r->examples_per_second, "examples_per_second_min",
         r->examples_per_second_min, "examples_per_second_max", r->examples_per_second_max, "runs",
@@ -88,12 +91,13 @@ static int bench_learner(int argc, char **argv)
     static const char *const shapes[] = {
         "din, paper unit 80-40: item 18, category 18, user 18, MLP 200-80, Dice, MBA",
         "din, official unit 80-40: item 18, category 18, user 18, MLP 200-80, Dice, MBA"};
-    int64_t batch = 256, history = 50;
+    int64_t batch = 256, history = 50, workers = 1;
     double seconds = 5.0;
     const char *optimizer = "adagrad", *unit = "paper", *model = "din";
     const struct args_option options[] = {
         {"batch", 'b', ARGS_INT, &batch, "N", "examples of a mini-batch (256)"},
         {"history", 0, ARGS_INT, &history, "N", "steps of every history (50)"},
+        {"workers", 0, ARGS_INT, &workers, "N", "threads that share a mini-batch (1)"},
         {"seconds", 0, ARGS_REAL, &seconds, "S", "time measured, in five runs (5)"},
         {"optimizer", 0, ARGS_STRING, &optimizer, "NAME", "sgd, adagrad (default), adam or ftrl"},
         {"model", 0, ARGS_STRING, &model, "NAME", "din (default) or base"},
@@ -111,13 +115,17 @@ static int bench_learner(int argc, char **argv)
                : u < 0 ? usage("--unit", unit, "paper or official")
                        : usage("--model", model, "din or base");
     }
-    if (batch < 1 || batch > 100000 || history < 0 || history > 1000 || !(seconds > 0.0)) {
-        (void)fprintf(stderr, "undine bench: expected --batch 1..100000, --history 0..1000 and "
-                              "--seconds above 0\n");
+    if (batch < 1 || batch > 100000 || history < 0 || history > 1000 || workers < 1 ||
+        workers > WORKERS_MAX || !(seconds > 0.0)) {
+        (void)fprintf(stderr,
+                      "undine bench: expected --batch 1..100000, --history 0..1000, "
+                      "--workers 1..%d and --seconds above 0\n",
+                      WORKERS_MAX);
         return EXIT_USAGE;
     }
     struct bench_learner_options opt = {.batch = (uint32_t)batch,
                                         .history = (uint32_t)history,
+                                        .workers = (uint32_t)workers,
                                         .seconds = seconds,
                                         .optimizer = (enum optimizer_kind)o,
                                         .unit = (enum model_unit_input)u,
@@ -147,8 +155,7 @@ static int bench_ingest(int argc, char **argv)
         return code;
     }
     if (events < 1000 || events > 1000000000 || users < 1 || users > 10000000) {
-        (void)fprintf(stderr,
-                      "undine bench: expected --events 1000..10^9 and --users 1..10^7\n");
+        (void)fprintf(stderr, "undine bench: expected --events 1000..10^9 and --users 1..10^7\n");
         return EXIT_USAGE;
     }
     struct bench_ingest_options opt = {
@@ -162,15 +169,15 @@ static int bench_ingest(int argc, char **argv)
     }
     char cpu[256];
     cpu_model(cpu, sizeof cpu);
-    return print_line(json_pack(
-        "{s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:i, s:I, s:I, s:I, s:I}", "bench", "ingest",
-        "undine", program_version(), "cpu", cpu, "shape",
-        "file to commit, one ingest thread, synced every 100 ms", "events_per_second",
-        r.events_per_second, "events_per_second_min", r.events_per_second_min,
-        "events_per_second_max", r.events_per_second_max, "events_per_cpu_second",
-        r.events_per_cpu_second, "runs", BENCH_INGEST_RUNS, "events", (json_int_t)r.events,
-        "users", (json_int_t)users, "examples", (json_int_t)r.examples, "bytes_per_event",
-        (json_int_t)(r.bytes / r.events)));
+    return print_line(
+        json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:i, s:I, s:I, s:I, s:I}", "bench",
+                  "ingest", "undine", program_version(), "cpu", cpu, "shape",
+                  "file to commit, one ingest thread, synced every 100 ms", "events_per_second",
+                  r.events_per_second, "events_per_second_min", r.events_per_second_min,
+                  "events_per_second_max", r.events_per_second_max, "events_per_cpu_second",
+                  r.events_per_cpu_second, "runs", BENCH_INGEST_RUNS, "events",
+                  (json_int_t)r.events, "users", (json_int_t)users, "examples",
+                  (json_int_t)r.examples, "bytes_per_event", (json_int_t)(r.bytes / r.events)));
 }
 
 int cmd_bench(int argc, char **argv)
@@ -185,7 +192,8 @@ int cmd_bench(int argc, char **argv)
         }
     }
     bool help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
-    (void)fprintf(help ? stdout : stderr,
-                  "usage: undine bench learner|ingest [options]   (`undine bench learner --help`)\n");
+    (void)fprintf(
+        help ? stdout : stderr,
+        "usage: undine bench learner|ingest [options]   (`undine bench learner --help`)\n");
     return help ? EXIT_DONE : EXIT_USAGE;
 }

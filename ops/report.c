@@ -82,6 +82,7 @@ int report_write(FILE *out, const struct daemon_status *st, double seconds, stru
     put_frozen(o, &m->frozen);
     put_u64(o, "batches", m->batches);
     put_u64(o, "batches_skipped", m->batches_skipped);
+    put_u64(o, "workers", m->workers);
     put_u64(o, "rows", m->rows);
     put_u64(o, "rss_bytes", report_rss_bytes_max());
     put_u64(o, "version", st->version.number);

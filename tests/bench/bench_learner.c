@@ -94,6 +94,7 @@ static struct trainer_options trainer_options(const struct bench_learner_options
         .guard = {.window = 10000, .label_rate_max = 1.0, .missing_max = 1.0},
         .row_scale = 0.01,
         .metrics_window = 100000,
+        .workers = opt->workers,
     };
     o.model.kind = opt->base ? MODEL_BASE : MODEL_DIN;
     o.model.unit.input = opt->unit;

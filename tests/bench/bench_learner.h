@@ -1,4 +1,4 @@
-/* bench_learner.h: how many examples a second a trainer learns, on one core.
+/* bench_learner.h: how many examples a second a trainer learns, on one core or several.
  *
  * The shape: item and category (candidate and history, embeddings 18 + 18, 100,000 and 1,000 ids
  * drawn with a skew of 1 / rank), a user (18), an activation unit of 80-40, an MLP of 200-80, Dice,
@@ -12,7 +12,8 @@
 
 struct bench_learner_options {
     uint32_t batch, history;
-    double seconds; /* measured, all runs together, after a warm-up over all data */
+    uint32_t workers; /* threads that share a batch */
+    double seconds;   /* measured, all runs together, after a warm-up over all data */
     enum optimizer_kind optimizer;
     enum model_unit_input unit;
     bool base; /* sum pooling instead of the activation unit */

@@ -102,6 +102,14 @@ expect "$tmp/stdout" events_per_second -eq 0
 expect "$tmp/stdout" examples_per_second -eq 0
 "$UNDINE" generate --events 3000 2> "$tmp/stderr" | "$UNDINE" replay --config "$config" --input - > "$tmp/b.json" 2>> "$tmp/stderr"
 same "$tmp/a.json" "$tmp/b.json" events examples example_digest model_digest
+# Neither threads nor the size of a poll are anything that is learned.
+for workers in 1 2 4; do
+  run 0 replay --config "$config" --input "$tmp/events.jsonl.zst" -o learner.workers=$workers -o ingest.poll_max=$((workers * 37))
+  expect "$tmp/stdout" workers -eq $workers
+  same "$tmp/stdout" "$tmp/a.json" events examples auc logloss example_digest model_digest
+done
+run 2 replay --config "$config" --input "$tmp/events.jsonl.zst" -o learner.workers=0
+says stderr "\`learner.workers\` is 0, expected 1..64"
 echo '{"candidates":[{"item":"i1","category":"c1"}]}' > "$tmp/request.jsonl"
 run 0 score --versions "$tmp/learned/versions" --input "$tmp/request.jsonl"
 cp "$tmp/stdout" "$tmp/a.json"
