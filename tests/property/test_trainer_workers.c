@@ -38,7 +38,8 @@ static struct trainer_options options(void)
     struct trainer_options o = trainers_options();
     o.batch_max = BATCH;
     o.clip_norm = 0.05; /* binds, so that the norm's bits reach every weight */
-    o.mba.lambda = 0.01;
+    o.regularizer.kind = REGULARIZER_MBA;
+    o.regularizer.lambda = 0.01;
     o.model.unit.activation = ACT_DICE;
     o.model.mlp.activation = ACT_DICE;
     o.model.unit.n_hidden = 2;
