@@ -35,7 +35,7 @@ static double auc_by_pairs(const struct metrics_row *rows, size_t n)
 }
 
 /* E1 */
-static void test_auc_is_its_definition(void **state)
+static void test_e1_auc_is_its_definition(void **state)
 {
     (void)state;
     struct random r = {.state = 5};
@@ -49,6 +49,13 @@ static void test_auc_is_its_definition(void **state)
         rows[0] = row_of(1, 3.0, 1);
         rows[1] = row_of(1, 3.0, 0);
         double expected = auc_by_pairs(rows, n);
+        assert_true(fabs(metrics_rows_auc(rows, n) - expected) < 1e-12);
+        for (size_t i = n - 1; i > 0; i--) { /* in another order */
+            size_t other = random_below(&r, i + 1);
+            struct metrics_row swapped = rows[i];
+            rows[i] = rows[other];
+            rows[other] = swapped;
+        }
         assert_true(fabs(metrics_rows_auc(rows, n) - expected) < 1e-12);
     }
     struct metrics_row perfect[4] = {row_of(1, 2, 1), row_of(1, 1, 0), row_of(1, 3, 1),
@@ -64,22 +71,37 @@ static void test_auc_is_its_definition(void **state)
 }
 
 /* E2: users A, B, C and D of one class. */
-static void test_gauc_golden(void **state)
+static void test_e2_gauc_golden(void **state)
 {
     (void)state;
     struct metrics_row rows[11] = {
-        row_of('A', .9, 1), row_of('B', .5, 1), row_of('C', .1, 1), row_of('D', .4, 0),
+        row_of('A', .9, 1), row_of('B', .5, 1), row_of('C', .1, 1), row_of('D', .4, 1),
         row_of('A', .8, 0), row_of('C', .7, 1), row_of('B', .5, 0), row_of('C', .6, 0),
-        row_of('A', .3, 0), row_of('C', .2, 0), row_of('D', .6, 0),
+        row_of('A', .3, 0), row_of('C', .2, 0), row_of('D', .6, 1),
     };
     struct metrics_gauc g = metrics_rows_gauc(rows, 11);
     assert_true(fabs(g.gauc - 6.0 / 9.0) < 1e-12);
     assert_int_equal(g.users, 3);
     assert_int_equal(g.users_one_class, 1);
+    assert_true(fabs(metrics_rows_auc(rows, 11) - .5666667) < 1e-7); /* of all together */
+    const struct {
+        uint64_t user;
+        double auc;
+    } users[3] = {{'A', 1.0}, {'B', .5}, {'C', .5}};
+    for (size_t u = 0; u < 3; u++) {
+        struct metrics_row own[11];
+        size_t n = 0;
+        for (size_t i = 0; i < 11; i++) {
+            if (rows[i].user == users[u].user) {
+                own[n++] = rows[i];
+            }
+        }
+        assert_true(fabs(metrics_rows_auc(own, n) - users[u].auc) < 1e-12);
+    }
 }
 
 /* E4: with one row of each class a user, GAUC is the share of pairs in order. */
-static void test_gauc_of_pairs(void **state)
+static void test_e4_gauc_of_pairs_is_pairwise_accuracy(void **state)
 {
     (void)state;
     enum { USERS = 500 };
@@ -96,7 +118,7 @@ static void test_gauc_of_pairs(void **state)
 }
 
 /* E5: the histogram against the exact value, for spread and for narrow scores. */
-static void test_streaming_auc(void **state)
+static void test_e5_bucketed_auc_is_near_the_exact_one(void **state)
 {
     (void)state;
     enum { ROWS = 100000 };
@@ -123,7 +145,7 @@ static void test_streaming_auc(void **state)
 }
 
 /* E3: every improvement that the paper's tables 3 to 5 print, from the AUCs that they print. */
-static void test_rela_impr(void **state)
+static void test_e3_rela_impr_of_the_papers_tables(void **state)
 {
     (void)state;
     static const double cells[][3] = {
@@ -201,11 +223,11 @@ static void test_the_window_keeps_the_newest(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_auc_is_its_definition),
-        cmocka_unit_test(test_gauc_golden),
-        cmocka_unit_test(test_gauc_of_pairs),
-        cmocka_unit_test(test_streaming_auc),
-        cmocka_unit_test(test_rela_impr),
+        cmocka_unit_test(test_e1_auc_is_its_definition),
+        cmocka_unit_test(test_e2_gauc_golden),
+        cmocka_unit_test(test_e4_gauc_of_pairs_is_pairwise_accuracy),
+        cmocka_unit_test(test_e5_bucketed_auc_is_near_the_exact_one),
+        cmocka_unit_test(test_e3_rela_impr_of_the_papers_tables),
         cmocka_unit_test(test_sampled_negatives_weigh_more),
         cmocka_unit_test(test_extreme_logits_stay_finite),
         cmocka_unit_test(test_the_window_keeps_the_newest),
