@@ -33,7 +33,7 @@ static double logloss_of_last_batch(const struct trainer *t, const struct exampl
 }
 
 /* S1: 64 rows are learned by heart, by every model, activation and optimizer. */
-static void test_overfits_64_rows(void **state)
+static void test_s1_overfits_64_rows(void **state)
 {
     (void)state;
     const struct {
@@ -107,7 +107,7 @@ static struct trainer_metrics learn_planted(const struct example_stream *s,
 
 /* S2: a click depends on whether the candidate's category is in the history, with 10 % noise.  DIN,
  * which compares them, beats the base model, which can only add them up, by 0.05 GAUC. */
-static void test_din_beats_base_on_planted_interests(void **state)
+static void test_s2_din_beats_base_on_planted_interests(void **state)
 {
     (void)state;
     struct schema schema = example_stream_schema(8);
@@ -133,11 +133,76 @@ static void test_din_beats_base_on_planted_interests(void **state)
     example_stream_release(&s);
 }
 
+/* Mean progressive logloss of a short stream, with `shift` added to one number of every example's
+ * input: the first one of its user's vector. */
+static double early_logloss(const struct example_stream *s, const struct schema *schema,
+                            enum model_activation activation, float shift)
+{
+    struct trainer_options o = trainers_options();
+    o.batch_max = 64;
+    o.model.kind = MODEL_DIN;
+    o.model.mlp.activation = activation;
+    o.optimizer.kind = OPTIMIZER_ADAM;
+    o.optimizer.rate = 0.01;
+    o.optimizer.dense_rate = 0.005;
+    o.row_scale = 0.3;
+    struct trainer *t;
+    assert_int_equal(trainer_open(&t, schema, &o, NULL), 0);
+    struct table *users = &t->table[schema->fields[STREAM_USER].table];
+    for (uint32_t i = 0; i < s->n; i++) {
+        uint64_t key = s->examples[i].ids[STREAM_USER];
+        bool known = table_find(users, key) != TABLE_NONE;
+        uint32_t row;
+        assert_int_equal(table_need(users, &key, &row, 1, NULL), 0);
+        table_row(users, row)->value[0] += known ? 0.0f : shift;
+    }
+    feed_all(t, s, 0);
+    struct trainer_metrics m;
+    trainer_metrics(t, &m);
+    trainer_close(t);
+    return m.logloss;
+}
+
+/* S4: one input feature shifted hurts PReLU, whose knee stays at 0, more than Dice, whose knee
+ * follows the batch; mean over streams.  Inputs have a standard deviation of 0.3; a shift of 5 is
+ * not yet enough to hurt either, 20 is. */
+static void test_s4_dice_does_not_mind_a_shifted_input(void **state)
+{
+    (void)state;
+    struct schema schema = example_stream_schema(8);
+    double hurt[2] = {0.0, 0.0};
+    const enum model_activation activation[2] = {ACT_PRELU, ACT_DICE};
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct example_stream s;
+        example_stream_init(&s, &schema);
+        const struct example_stream_plan plan = {.seed = seed,
+                                                 .n = 10000,
+                                                 .n_users = 200,
+                                                 .n_steps = 6,
+                                                 .n_categories = 20,
+                                                 .items_a_category = 10,
+                                                 .noise = 0.1};
+        example_stream_plant(&s, &plan);
+        for (size_t a = 0; a < 2; a++) {
+            double plain = early_logloss(&s, &schema, activation[a], 0.0f);
+            double shifted = early_logloss(&s, &schema, activation[a], 20.0f);
+            print_message("seed %d, %s: %.4f, shifted %.4f\n", (int)seed, a == 0 ? "prelu" : "dice",
+                          plain, shifted);
+            hurt[a] += (shifted - plain) / 5.0;
+        }
+        example_stream_release(&s);
+    }
+    print_message("hurt by the shift: prelu %.4f, dice %.4f\n", hurt[0], hurt[1]);
+    assert_true(hurt[0] > 0.01);
+    assert_true(hurt[1] < 0.6 * hurt[0]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_overfits_64_rows),
-        cmocka_unit_test(test_din_beats_base_on_planted_interests),
+        cmocka_unit_test(test_s1_overfits_64_rows),
+        cmocka_unit_test(test_s2_din_beats_base_on_planted_interests),
+        cmocka_unit_test(test_s4_dice_does_not_mind_a_shifted_input),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
