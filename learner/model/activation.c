@@ -1,6 +1,7 @@
 #include "learner/model/activation.h"
 
 #include "learner/model/matrix.h"
+#include "learner/model/share.h"
 
 #include <math.h>
 #include <string.h>
@@ -50,6 +51,65 @@ void activation_scratch_release(struct activation_scratch *s)
 {
     buffer_release(&s->channels);
     buffer_release(&s->sums);
+    buffer_release(&s->parts);
+}
+
+/* One call, for the workers. */
+struct job {
+    const struct activation *a;
+    struct activation_scratch *scratch;
+    const struct pass *pass;
+    real *out;         /* y, or g */
+    const real *y, *s; /* y: backward */
+    size_t n;
+};
+
+static void share(struct job *j, workers_part part)
+{
+    workers_run(j->pass->workers, share_count(j->n, j->a->stride), part, j);
+}
+
+/* What chunk i sums. */
+static double *part_of(struct job *j, size_t i)
+{
+    return (double *)j->scratch->parts.data + i * 3 * j->a->stride;
+}
+
+static struct dice_channels dice_channels(struct job *j)
+{
+    const real *alpha = j->scratch->channels.data;
+    return (struct dice_channels){alpha + j->a->stride, alpha + 2 * j->a->stride, alpha};
+}
+
+static void forward_part(void *ctx, size_t i, size_t who)
+{
+    struct job *j = ctx;
+    const struct kernels *k = j->pass->k;
+    size_t stride = j->a->stride;
+    struct share_rows r = share_chunk(j->n, stride, i);
+    real *y = j->out + r.first * stride;
+    const real *s = j->s + r.first * stride;
+    struct dice_channels ch = dice_channels(j);
+    (void)who;
+    switch (j->a->kind) {
+    case ACT_SIGMOID:
+        k->sigmoid(y, s, r.n * stride);
+        break;
+    case ACT_RELU:
+        k->relu(y, s, r.n * stride);
+        break;
+    case ACT_TANH:
+        for (size_t x = 0; x < r.n * stride; x++) {
+            y[x] = (real)tanh((double)s[x]);
+        }
+        break;
+    case ACT_PRELU:
+        k->prelu(y, s, r.n, stride, j->scratch->channels.data);
+        break;
+    case ACT_DICE:
+        k->dice(y, s, r.n, stride, &ch);
+        break;
+    }
 }
 
 /* ---- Dice --------------------------------------------------------------------------------- */
@@ -99,52 +159,102 @@ static void dice_channels_set(const struct activation *a, struct activation_scra
     }
 }
 
-static void dice_forward(const struct activation *a, struct activation_scratch *scratch,
-                         const struct pass *pass, real *y, const real *s, size_t n)
+static void moments_part(void *ctx, size_t i, size_t who)
 {
-    double *mean = scratch->sums.data;
-    double *var = mean + a->stride;
-    scratch->through_statistics = false;
-    if (pass->statistics != NULL && n > 0) {
-        pass->k->moments(mean, var, s, n, a->stride);
-        scratch->through_statistics =
-            a->mode == DICE_BATCH || (a->mode == DICE_AUTO && n >= DICE_ROWS_MIN);
-    }
-    bool batch = scratch->through_statistics;
-    dice_channels_set(a, scratch, pass, batch ? mean : NULL, batch ? var : NULL);
-    if (pass->statistics != NULL && n > 0) {
-        dice_update(a, pass->statistics, mean, var, !batch);
-    }
-    const real *alpha = scratch->channels.data;
-    pass->k->dice(y, s, n, a->stride,
-                  &(struct dice_channels){alpha + a->stride, alpha + 2 * a->stride, alpha});
+    struct job *j = ctx;
+    struct share_rows r = share_chunk(j->n, j->a->stride, i);
+    double *mean = part_of(j, i);
+    (void)who;
+    j->pass->k->moments(mean, mean + j->a->stride, j->s + r.first * j->a->stride, r.n,
+                        j->a->stride);
 }
 
-static void dice_backward(const struct activation *a, struct activation_scratch *scratch,
-                          const struct pass *pass, real *g, const real *s, size_t n)
+/* Mean and biased variance of all rows from those of the chunks: two sets of rows, the second with
+ * the share w of them all, have the variance v1 + w (v2 - v1) + w (1 - w) (m2 - m1)^2. */
+static void moments(struct job *j, double *mean, double *var)
 {
-    real *alpha = scratch->channels.data;
-    const real *mean = alpha + a->stride;
-    const real *inv = mean + a->stride;
-    real *shift = alpha + 3 * a->stride;
+    size_t stride = j->a->stride;
+    share(j, moments_part);
+    memcpy(mean, part_of(j, 0), stride * sizeof *mean);
+    memcpy(var, part_of(j, 0) + stride, stride * sizeof *var);
+    for (size_t i = 1; i < share_count(j->n, stride); i++) {
+        struct share_rows r = share_chunk(j->n, stride, i);
+        const double *mean_i = part_of(j, i), *var_i = mean_i + stride;
+        double w = (double)r.n / (double)(r.first + r.n);
+        for (size_t c = 0; c < stride; c++) {
+            double apart = mean_i[c] - mean[c];
+            mean[c] += w * apart;
+            var[c] += w * (var_i[c] - var[c]) + w * (1.0 - w) * apart * apart;
+        }
+    }
+}
+
+static void dice_forward(struct job *j)
+{
+    const struct activation *a = j->a;
+    double *mean = j->scratch->sums.data;
+    double *var = mean + a->stride;
+    bool training = j->pass->statistics != NULL && j->n > 0;
+    j->scratch->through_statistics = false;
+    if (training) {
+        moments(j, mean, var);
+        j->scratch->through_statistics =
+            a->mode == DICE_BATCH || (a->mode == DICE_AUTO && j->n >= DICE_ROWS_MIN);
+    }
+    bool batch = j->scratch->through_statistics;
+    dice_channels_set(a, j->scratch, j->pass, batch ? mean : NULL, batch ? var : NULL);
+    if (training) {
+        dice_update(a, j->pass->statistics, mean, var, !batch);
+    }
+    share(j, forward_part);
+}
+
+static void dice_backward_part(void *ctx, size_t i, size_t who)
+{
+    struct job *j = ctx;
+    size_t stride = j->a->stride;
+    struct share_rows r = share_chunk(j->n, stride, i);
+    struct dice_channels ch = dice_channels(j);
+    double *sums = part_of(j, i);
+    (void)who;
+    memset(sums, 0, 3 * stride * sizeof *sums);
+    j->pass->k->dice_backward(j->out + r.first * stride, j->s + r.first * stride, r.n, stride, &ch,
+                              &(struct dice_sums){sums, sums + stride, sums + 2 * stride});
+}
+
+static void dice_center_part(void *ctx, size_t i, size_t who)
+{
+    struct job *j = ctx;
+    size_t stride = j->a->stride;
+    struct share_rows r = share_chunk(j->n, stride, i);
+    const real *channels = j->scratch->channels.data;
+    (void)who;
+    j->pass->k->dice_center(j->out + r.first * stride, j->s + r.first * stride, r.n, stride,
+                            channels + stride, channels + 3 * stride, channels + 4 * stride);
+}
+
+static void dice_backward(struct job *j)
+{
+    const struct activation *a = j->a;
+    const real *inv = (const real *)j->scratch->channels.data + 2 * a->stride;
+    real *shift = (real *)j->scratch->channels.data + 3 * a->stride;
     real *slope = shift + a->stride;
-    double *dalpha = scratch->sums.data;
-    double *dz = dalpha + a->stride;
-    double *dz_z = dz + a->stride;
-    memset(dalpha, 0, 3 * a->stride * sizeof *dalpha);
-    pass->k->dice_backward(g, s, n, a->stride, &(struct dice_channels){mean, inv, alpha},
-                           &(struct dice_sums){dalpha, dz, dz_z});
-    matrix_add_sums(pass->grads + a->alpha, dalpha, a->width);
-    if (!scratch->through_statistics || n == 0) {
+    double *dalpha = j->scratch->sums.data;
+    const double *dz = dalpha + a->stride;
+    const double *dz_z = dz + a->stride;
+    share(j, dice_backward_part);
+    share_sum(dalpha, j->scratch->parts.data, share_count(j->n, a->stride), 3 * a->stride);
+    matrix_add_sums(j->pass->grads + a->alpha, dalpha, a->width);
+    if (!j->scratch->through_statistics || j->n == 0) {
         return;
     }
     /* - (1/r) [mean(dz) + z mean(dz z)], z = (s - mean) / r */
     for (size_t c = 0; c < a->stride; c++) {
         double inv_c = (double)inv[c];
-        shift[c] = (real)(dz[c] / (double)n * inv_c);
-        slope[c] = (real)(dz_z[c] / (double)n * inv_c * inv_c);
+        shift[c] = (real)(dz[c] / (double)j->n * inv_c);
+        slope[c] = (real)(dz_z[c] / (double)j->n * inv_c * inv_c);
     }
-    pass->k->dice_center(g, s, n, a->stride, mean, shift, slope);
+    share(j, dice_center_part);
 }
 
 /* ---- all kinds ---------------------------------------------------------------------------- */
@@ -152,56 +262,64 @@ static void dice_backward(const struct activation *a, struct activation_scratch 
 bool activation_forward(const struct activation *a, struct activation_scratch *scratch,
                         const struct pass *pass, real *y, const real *s, size_t n)
 {
+    struct job job = {.a = a, .scratch = scratch, .pass = pass, .out = y, .s = s, .n = n};
     real *channels = buffer_reals(&scratch->channels, 5, a->stride);
-    if (channels == NULL || !buffer_reserve(&scratch->sums, 3, a->stride, sizeof(double))) {
+    if (channels == NULL || !buffer_reserve(&scratch->sums, 3, a->stride, sizeof(double)) ||
+        !buffer_reserve(&scratch->parts, share_count(n, a->stride), 3 * a->stride,
+                        sizeof(double))) {
         return false;
     }
     if (a->kind == ACT_PRELU || a->kind == ACT_DICE) {
         matrix_pad(channels, pass->values + a->alpha, 1, a->width, a->stride);
     }
-    switch (a->kind) {
-    case ACT_SIGMOID:
-        pass->k->sigmoid(y, s, n * a->stride);
-        break;
-    case ACT_RELU:
-        pass->k->relu(y, s, n * a->stride);
-        break;
-    case ACT_TANH:
-        for (size_t i = 0; i < n * a->stride; i++) {
-            y[i] = (real)tanh((double)s[i]);
-        }
-        break;
-    case ACT_PRELU:
-        pass->k->prelu(y, s, n, a->stride, channels);
-        break;
-    case ACT_DICE:
-        dice_forward(a, scratch, pass, y, s, n);
-        break;
+    if (a->kind == ACT_DICE) {
+        dice_forward(&job);
+    } else {
+        share(&job, forward_part);
     }
     return true;
+}
+
+static void backward_part(void *ctx, size_t i, size_t who)
+{
+    struct job *j = ctx;
+    const struct kernels *k = j->pass->k;
+    size_t stride = j->a->stride;
+    struct share_rows r = share_chunk(j->n, stride, i);
+    size_t at = r.first * stride;
+    double *dalpha = part_of(j, i);
+    (void)who;
+    switch (j->a->kind) {
+    case ACT_SIGMOID:
+        k->sigmoid_backward(j->out + at, j->y + at, r.n * stride);
+        break;
+    case ACT_RELU:
+        k->relu_backward(j->out + at, j->s + at, r.n * stride);
+        break;
+    case ACT_TANH:
+        k->tanh_backward(j->out + at, j->y + at, r.n * stride);
+        break;
+    case ACT_PRELU:
+        memset(dalpha, 0, 3 * stride * sizeof *dalpha);
+        k->prelu_backward(j->out + at, j->s + at, r.n, stride, j->scratch->channels.data, dalpha);
+        break;
+    case ACT_DICE:
+        break;
+    }
 }
 
 void activation_backward(const struct activation *a, struct activation_scratch *scratch,
                          const struct pass *pass, real *g, const real *y, const real *s, size_t n)
 {
-    double *dalpha = scratch->sums.data;
-    switch (a->kind) {
-    case ACT_SIGMOID:
-        pass->k->sigmoid_backward(g, y, n * a->stride);
-        break;
-    case ACT_RELU:
-        pass->k->relu_backward(g, s, n * a->stride);
-        break;
-    case ACT_TANH:
-        pass->k->tanh_backward(g, y, n * a->stride);
-        break;
-    case ACT_PRELU:
-        memset(dalpha, 0, a->stride * sizeof *dalpha);
-        pass->k->prelu_backward(g, s, n, a->stride, scratch->channels.data, dalpha);
+    struct job job = {.a = a, .scratch = scratch, .pass = pass, .out = g, .y = y, .s = s, .n = n};
+    if (a->kind == ACT_DICE) {
+        dice_backward(&job);
+        return;
+    }
+    share(&job, backward_part);
+    if (a->kind == ACT_PRELU) {
+        double *dalpha = scratch->sums.data;
+        share_sum(dalpha, scratch->parts.data, share_count(n, a->stride), 3 * a->stride);
         matrix_add_sums(pass->grads + a->alpha, dalpha, a->width);
-        break;
-    case ACT_DICE:
-        dice_backward(a, scratch, pass, g, s, n);
-        break;
     }
 }

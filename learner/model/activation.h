@@ -29,6 +29,7 @@ struct activation {
 struct activation_scratch {
     struct buffer channels; /* real (5, stride): alpha, mean, inv, shift, slope */
     struct buffer sums;     /* double (3, stride) */
+    struct buffer parts;    /* double (chunks, 3, stride): the same of each chunk (share.h) */
     bool through_statistics;
 };
 

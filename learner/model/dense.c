@@ -1,6 +1,7 @@
 #include "learner/model/dense.h"
 
 #include "learner/model/matrix.h"
+#include "learner/model/share.h"
 
 #include <string.h>
 
@@ -29,6 +30,7 @@ void dense_scratch_release(struct dense_scratch *s)
     buffer_release(&s->b);
     buffer_release(&s->dw);
     buffer_release(&s->sums);
+    buffer_release(&s->parts);
 }
 
 bool dense_prepare(const struct dense *d, struct dense_scratch *s, const struct pass *pass)
@@ -61,12 +63,40 @@ void dense_forward(const struct dense *d, const struct dense_scratch *s, const s
                     });
 }
 
+struct bias_job {
+    const struct pass *pass;
+    const real *dout; /* (n, stride) */
+    size_t n, stride;
+    double *parts;
+};
+
+static void bias_part(void *ctx, size_t i, size_t who)
+{
+    const struct bias_job *j = ctx;
+    struct share_rows r = share_chunk(j->n, j->stride, i);
+    double *sums = j->parts + i * j->stride;
+    (void)who;
+    memset(sums, 0, j->stride * sizeof *sums);
+    j->pass->k->column_sums(sums, j->dout + r.first * j->stride, r.n, j->stride);
+}
+
+static void backward_bias(const struct dense *d, struct dense_scratch *s, const struct pass *pass,
+                          const real *dout, size_t n)
+{
+    double *sums = s->sums.data;
+    size_t chunks = share_count(n, d->out_stride);
+    struct bias_job job = {
+        .pass = pass, .dout = dout, .n = n, .stride = d->out_stride, .parts = s->parts.data};
+    workers_run(pass->workers, chunks, bias_part, &job);
+    share_sum(sums, s->parts.data, chunks, d->out_stride);
+    matrix_add_sums(pass->grads + d->bias, sums, d->out);
+}
+
 static void backward_weights(const struct dense *d, struct dense_scratch *s,
                              const struct pass *pass, const real *dout, const real *x,
                              size_t x_stride, size_t n)
 {
     real *dw = s->dw.data;
-    double *sums = s->sums.data;
     pass_gemm(pass, &(struct gemm){
                         .c = dw, /* (in, out) = x^T dout */
                         .ldc = d->out_stride,
@@ -80,9 +110,7 @@ static void backward_weights(const struct dense *d, struct dense_scratch *s,
                         .k = n,
                     });
     matrix_add(pass->grads + d->weight, dw, d->in, d->out, d->out_stride);
-    memset(sums, 0, d->out_stride * sizeof *sums);
-    pass->k->column_sums(sums, dout, n, d->out_stride);
-    matrix_add_sums(pass->grads + d->bias, sums, d->out);
+    backward_bias(d, s, pass, dout, n);
 }
 
 bool dense_backward(const struct dense *d, struct dense_scratch *s, const struct pass *pass,
@@ -90,7 +118,8 @@ bool dense_backward(const struct dense *d, struct dense_scratch *s, const struct
 {
     real *w_t = buffer_reals(&s->w_t, d->out, d->in_stride);
     if (w_t == NULL || buffer_reals(&s->dw, d->in, d->out_stride) == NULL ||
-        !buffer_reserve(&s->sums, d->out_stride, 1, sizeof(double))) {
+        !buffer_reserve(&s->sums, d->out_stride, 1, sizeof(double)) ||
+        !buffer_reserve(&s->parts, share_count(n, d->out_stride), d->out_stride, sizeof(double))) {
         return false;
     }
     backward_weights(d, s, pass, dout, x, x_stride, n);

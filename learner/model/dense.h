@@ -12,7 +12,7 @@ struct dense {
 };
 
 struct dense_scratch {
-    struct buffer w, w_t, b, dw, sums;
+    struct buffer w, w_t, b, dw, sums, parts;
 };
 
 void dense_declare(struct dense *d, struct params *p, const char *prefix, uint32_t in,

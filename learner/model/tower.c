@@ -1,6 +1,7 @@
 #include "learner/model/tower.h"
 
 #include "learner/model/matrix.h"
+#include "learner/model/share.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -45,6 +46,7 @@ void tower_scratch_release(struct tower_scratch *s)
     }
     buffer_release(&s->out_w);
     buffer_release(&s->out_dw);
+    buffer_release(&s->out_parts);
 }
 
 bool tower_prepare(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
@@ -69,6 +71,38 @@ real *tower_input(const struct tower *t, struct tower_scratch *s, size_t n)
     return buffer_reals(&s->layer[0].s, n, t->layer[0].dense.out_stride);
 }
 
+/* The last layer, one number a row; by chunks of its rows. */
+struct out_job {
+    const struct tower_scratch *s;
+    const struct pass *pass;
+    size_t n, stride;
+    const real *y; /* (n, stride) what comes in */
+    real *out, bias;
+    const real *dout; /* backward */
+    real *g;
+};
+
+static void out_part(void *ctx, size_t i, size_t who)
+{
+    const struct out_job *j = ctx;
+    struct share_rows r = share_chunk(j->n, j->stride, i);
+    (void)who;
+    j->pass->k->dot(j->out + r.first, j->y + r.first * j->stride, r.n, j->stride, j->s->out_w.data,
+                    j->bias);
+}
+
+static void out_backward_part(void *ctx, size_t i, size_t who)
+{
+    const struct out_job *j = ctx;
+    struct share_rows r = share_chunk(j->n, j->stride, i);
+    size_t at = r.first * j->stride;
+    double *dw = (double *)j->s->out_parts.data + i * j->stride;
+    (void)who;
+    memset(dw, 0, j->stride * sizeof *dw);
+    j->pass->k->dot_backward(j->g + at, dw, j->dout + r.first, j->y + at, r.n, j->stride,
+                             j->s->out_w.data);
+}
+
 bool tower_forward(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
                    real *out, size_t n)
 {
@@ -88,7 +122,14 @@ bool tower_forward(const struct tower *t, struct tower_scratch *s, const struct 
         }
         y = y_i;
     }
-    pass->k->dot(out, y, n, kernels_stride(t->last), s->out_w.data, pass->values[t->out_bias]);
+    struct out_job job = {.s = s,
+                          .pass = pass,
+                          .n = n,
+                          .stride = kernels_stride(t->last),
+                          .y = y,
+                          .out = out,
+                          .bias = pass->values[t->out_bias]};
+    workers_run(pass->workers, share_count(n, job.stride), out_part, &job);
     return true;
 }
 
@@ -98,12 +139,21 @@ static bool backward_out(const struct tower *t, struct tower_scratch *s, const s
     uint32_t last = t->n_hidden - 1;
     size_t stride = t->layer[last].dense.out_stride;
     real *g = buffer_reals(&s->layer[last].g, n, stride);
-    if (g == NULL || !buffer_reserve(&s->out_dw, stride, 1, sizeof(double))) {
+    size_t chunks = share_count(n, stride);
+    if (g == NULL || !buffer_reserve(&s->out_dw, stride, 1, sizeof(double)) ||
+        !buffer_reserve(&s->out_parts, chunks, stride, sizeof(double))) {
         return false;
     }
     double *dw = s->out_dw.data;
-    memset(dw, 0, stride * sizeof *dw);
-    pass->k->dot_backward(g, dw, dout, s->layer[last].y.data, n, stride, s->out_w.data);
+    struct out_job job = {.s = s,
+                          .pass = pass,
+                          .n = n,
+                          .stride = stride,
+                          .y = s->layer[last].y.data,
+                          .dout = dout,
+                          .g = g};
+    workers_run(pass->workers, chunks, out_backward_part, &job);
+    share_sum(dw, s->out_parts.data, chunks, stride);
     matrix_add_sums(pass->grads + t->out_weight, dw, t->last);
     double db = 0.0;
     for (size_t i = 0; i < n; i++) {

@@ -24,7 +24,7 @@ struct tower_scratch {
         struct activation_scratch act;
         struct buffer s, y, g; /* (n, out_stride) */
     } layer[MODEL_LAYERS_MAX];
-    struct buffer out_w, out_dw;
+    struct buffer out_w, out_dw, out_parts;
 };
 
 /* prefix at most 52 bytes. */

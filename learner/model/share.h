@@ -1,0 +1,23 @@
+/* share.h: the rows of a matrix cut into chunks, for workers to share (base/workers.h).
+ *
+ * The cut follows from the shape alone, never from how many workers there are: what is summed over
+ * rows is summed inside each chunk, then over the chunks in order, so the bits are the same for any
+ * number of them.  A chunk is small enough for a core's own cache to hold what it reads and writes,
+ * and large enough that taking it costs nothing. */
+#ifndef UNDINE_LEARNER_MODEL_SHARE_H
+#define UNDINE_LEARNER_MODEL_SHARE_H
+
+#include <stddef.h>
+
+struct share_rows {
+    size_t first, n;
+};
+
+/* Chunks of n rows of `stride` numbers; 0 where n is. */
+size_t share_count(size_t n, size_t stride);
+struct share_rows share_chunk(size_t n, size_t stride, size_t i);
+
+/* sum (width) = the parts (n_parts, width) added up in order. */
+void share_sum(double *sum, const double *part, size_t n_parts, size_t width);
+
+#endif
