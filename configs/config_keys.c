@@ -2,6 +2,7 @@
 
 #include "base/nearest.h"
 #include "base/workers.h"
+#include "learner/dropout.h"
 
 #include <string.h>
 
@@ -467,6 +468,13 @@ static const struct config_key keys[] = {
      REALS(0, 1e6),
      .fallback = "5",
      .doc = "Largest norm of a mini-batch's whole gradient; 0 = no limit."},
+    {.path = "learner.dropout",
+     .type = CONFIG_REAL,
+     AT(trainer.dropout),
+     REALS(0, DROPOUT_RATE_MAX),
+     .fallback = "0",
+     .doc = "Share of an example's ids that is left out while it is trained, by chance but always "
+            "the same ones; its prediction sees all. Costs a second look at each mini-batch."},
     {.path = "learner.row_scale",
      .type = CONFIG_REAL,
      AT(trainer.row_scale),

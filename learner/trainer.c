@@ -71,6 +71,9 @@ static int check_options(const struct trainer_options *opt, struct undine_err *e
     }
     int rc = guard_check(&opt->guard, err);
     if (rc == UNDINE_OK) {
+        rc = dropout_check(opt->dropout, err);
+    }
+    if (rc == UNDINE_OK) {
         rc = frozen_check(&opt->frozen, err);
     }
     return rc < 0 ? rc : check_rates(opt, err);
@@ -103,11 +106,12 @@ static int open_arrays(struct trainer *t, struct undine_err *err)
     size_t slots = n * optimizer_slots(t->opt.optimizer.kind);
     t->dense_slot = calloc(slots + 1, sizeof *t->dense_slot);
     t->statistics = calloc(n + 1, sizeof *t->statistics);
+    t->statistics_new = calloc(t->opt.dropout > 0.0 ? n + 1 : 1, sizeof *t->statistics_new);
     t->logit = calloc(t->opt.batch_max, sizeof *t->logit);
     t->dlogit = calloc(t->opt.batch_max, sizeof *t->dlogit);
     t->window_copy = calloc(t->opt.metrics_window + 1, sizeof *t->window_copy);
-    if (t->dense_slot == NULL || t->statistics == NULL || t->logit == NULL || t->dlogit == NULL ||
-        t->window_copy == NULL) {
+    if (t->dense_slot == NULL || t->statistics == NULL || t->statistics_new == NULL ||
+        t->logit == NULL || t->dlogit == NULL || t->window_copy == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for a trainer");
     }
     for (size_t i = 0; i < slots; i++) {
@@ -139,6 +143,10 @@ static int open_parts(struct trainer *t, struct undine_err *err)
     }
     if (rc == UNDINE_OK) {
         rc = batch_builder_open(&t->builder, &t->schema, t->opt.batch_max, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = dropout_open(&t->dropout, &t->schema, t->opt.dropout, t->opt.model.seed,
+                          t->opt.batch_max, err);
     }
     if (rc == UNDINE_OK) {
         rc = metrics_init(&t->metrics, t->opt.metrics_window, err);
@@ -198,6 +206,7 @@ void trainer_close(struct trainer *t)
     model_close(t->model);
     workers_close(t->workers);
     batch_builder_close(t->builder);
+    dropout_release(&t->dropout);
     example_block_release(&t->block);
     metrics_release(&t->metrics);
     metrics_release(&t->popularity_metrics);
@@ -206,6 +215,7 @@ void trainer_close(struct trainer *t)
     popularity_release(&t->popularity);
     free(t->dense_slot);
     free(t->statistics);
+    free(t->statistics_new);
     free(t->logit);
     free(t->dlogit);
     free(t->window_copy);

@@ -35,6 +35,7 @@ struct trainer_options {
     struct schedule_options schedule;     /* of every rate */
     double clip_norm; /* global norm over merged rows and dense parameters; 0 = off */
     struct regularizer_options regularizer; /* of the rows */
+    double dropout; /* share of an example's ids left out while it is trained: dropout.h */
     struct guard_options guard;
     double row_scale;             /* standard deviation of a new row */
     uint64_t metrics_window;      /* predictions kept for exact windowed AUC and GAUC */

@@ -6,6 +6,7 @@
 
 #include "base/workers.h"
 #include "learner/batch_builder.h"
+#include "learner/dropout.h"
 #include "learner/frozen.h"
 #include "learner/metrics.h"
 #include "learner/popularity.h"
@@ -32,6 +33,8 @@ struct trainer {
     float *statistics;     /* (n_values) what is not trained, as it was before the batch */
     float *logit, *dlogit; /* (batch_max) */
     struct batch_builder *builder;
+    struct dropout dropout;
+    float *statistics_new;      /* dropout: (n_values) what is not trained, as the batch made it */
     struct example_block block; /* the block being read; n_examples 0 = none */
     uint64_t next_seq;          /* next example to put into a batch */
     uint64_t trained_seq;       /* next example to learn */

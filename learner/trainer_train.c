@@ -2,7 +2,8 @@
  *
  * Predict all of it, note the predictions, then learn.  In MODEL_TRAIN with Dice by batch
  * statistics a prediction is normalised by means over the features of its batch-mates, never by a
- * label; with running statistics there is not even that.
+ * label; with running statistics there is not even that.  With dropout the batch is looked at a
+ * second time, thinned, for the gradient alone.
  *
  * A loss or a gradient that is not finite ends the batch there: weights, slots, counts and Dice's
  * moving statistics stay as they were, and the batch is counted as skipped. */
@@ -96,12 +97,12 @@ static int note_predictions(struct trainer *t, struct undine_err *err)
 
 /* Gradient of the mean logloss.  The published score is sigmoid(z); what was sampled at rate r is
  * explained by sigmoid(z - ln r). */
-static void loss_gradient(struct trainer *t)
+static void loss_gradient(struct trainer *t, const float *logit)
 {
     const struct batch_builder *b = t->builder;
     float scale = 1.0f / (float)b->n;
     for (uint32_t i = 0; i < b->n; i++) {
-        float p = model_sigmoid(t->logit[i] + b->shift[i]);
+        float p = model_sigmoid(logit[i] + b->shift[i]);
         t->dlogit[i] = (p - b->label[i]) * scale;
     }
 }
@@ -248,6 +249,46 @@ static int skip(struct trainer *t, bool logits, struct undine_err *err)
     return guard_skipped(&t->guard, &t->opt.guard, true, err);
 }
 
+/* Look at what dropout leaves of the batch, as the gradient's forward; logit (B).
+ *
+ * Dice's moving statistics are for scorers, who leave nothing out: they are those of the whole
+ * batch's forward.  This one starts from where that one started, and leaves no trace in them. */
+static int forward_thinned(struct trainer *t, float *logit, struct undine_err *err)
+{
+    copy_statistics(t, t->statistics_new, model_values(t->model));
+    copy_statistics(t, model_values(t->model), t->statistics);
+    int rc = dropout_thin(&t->dropout, t->builder, t->trained_seq, err);
+    if (rc == UNDINE_OK) {
+        rc = model_forward(t->model, t->scratch, &t->dropout.batch, MODEL_TRAIN, logit, err);
+    }
+    copy_statistics(t, model_values(t->model), t->statistics_new);
+    return rc;
+}
+
+/* 1 = there is a gradient, 0 = a logit is not finite. */
+static int gradient(struct trainer *t, struct undine_err *err)
+{
+    bool thinned = t->opt.dropout > 0.0;
+    const struct batch *batch = &t->builder->batch;
+    const float *logit = t->logit;
+    int rc = UNDINE_OK;
+    if (thinned) {
+        rc = forward_thinned(t, t->dlogit, err);
+        batch = &t->dropout.batch;
+        logit = t->dlogit;
+    }
+    if (rc < 0 || (thinned && !all_finite(logit, batch->n))) {
+        return rc;
+    }
+    loss_gradient(t, logit);
+    model_zero_grads(t->model);
+    rc = model_backward(t->model, t->scratch, batch, t->dlogit, err);
+    if (rc == UNDINE_OK && thinned) {
+        dropout_add_gradient(&t->dropout, t->builder);
+    }
+    return rc < 0 ? rc : 1;
+}
+
 /* 1 = learned, 0 = skipped. */
 static int learn(struct trainer *t, struct undine_err *err)
 {
@@ -267,11 +308,9 @@ static int learn(struct trainer *t, struct undine_err *err)
     if (rc < 0) {
         return rc;
     }
-    loss_gradient(t);
-    model_zero_grads(t->model);
-    rc = model_backward(t->model, t->scratch, batch, t->dlogit, err);
-    if (rc < 0) {
-        return rc;
+    rc = gradient(t, err);
+    if (rc <= 0) {
+        return rc < 0 ? rc : skip(t, true, err);
     }
     double norm = gradient_norm(t);
     if (!(norm <= GRADIENT_NORM_MAX)) {

@@ -135,9 +135,8 @@ static void feed_in_pieces(struct trainer *t, const struct example_stream *s, st
     }
 }
 
-static void test_any_arrival_gives_the_same_batches(void **state)
+static void check_any_arrival(double dropout)
 {
-    (void)state;
     struct random r = {.state = 31};
     print_message("seed 31\n");
     struct schema schema = example_stream_schema(4);
@@ -149,6 +148,7 @@ static void test_any_arrival_gives_the_same_batches(void **state)
     o.regularizer.kind = REGULARIZER_MBA;
     o.regularizer.lambda = 0.01;
     o.clip_norm = 1.0;
+    o.dropout = dropout;
     static uint32_t expected[EXAMPLES], sizes[EXAMPLES];
     uint32_t n_expected = cut_by_rule(&s, &o, expected);
     struct trainer *first = NULL;
@@ -171,6 +171,13 @@ static void test_any_arrival_gives_the_same_batches(void **state)
     }
     trainer_close(first);
     example_stream_release(&s);
+}
+
+static void test_any_arrival_gives_the_same_batches(void **state)
+{
+    (void)state;
+    check_any_arrival(0.0);
+    check_any_arrival(0.3);
 }
 
 /* M10: what was learned once is not learned again, whoever brings it. */
