@@ -10,7 +10,7 @@
 struct flags {
     const char *log, *history, *users, *videos, *input, *mapping, *output;
     int64_t click_delay_ms;
-    bool sort;
+    bool sort, wide;
 };
 
 /* What one importer needs, and how it is run; `extra` is appended to the report. */
@@ -29,7 +29,8 @@ static int needs(const char *value, const char *flag, struct undine_err *err)
 static int run_kuairand(const struct flags *f, struct event_writer *w, char *extra,
                         size_t extra_len, struct undine_err *err)
 {
-    const struct import_kuairand opt = {f->log, f->history, f->users, f->videos, f->click_delay_ms};
+    const struct import_kuairand opt = {f->log,    f->history,        f->users,
+                                        f->videos, f->click_delay_ms, f->wide};
     struct import_kuairand_counts counts = {0};
     int rc = needs(f->log, "log", err);
     rc = rc == UNDINE_OK ? needs(f->history, "history", err) : rc;
@@ -119,6 +120,8 @@ int cmd_import(int argc, char **argv)
         {"history", 0, ARGS_STRING, &f.history, "FILE", "kuairand: behaviour before the log"},
         {"users", 0, ARGS_STRING, &f.users, "FILE", "kuairand: user_features_pure.csv"},
         {"videos", 0, ARGS_STRING, &f.videos, "FILE", "kuairand: video_features_basic_pure.csv"},
+        {"wide", 0, ARGS_FLAG, &f.wide, NULL,
+         "kuairand: more fields, and what was shown as behaviour"},
         {"input", 0, ARGS_STRING, &f.input, "FILE", "amazon, csv: the file; .zst is decompressed"},
         {"mapping", 0, ARGS_STRING, &f.mapping, "FILE",
          "csv: what each column means (docs/import.md)"},

@@ -14,6 +14,7 @@
 struct import_kuairand {
     const char *log, *history, *users, *videos;
     int64_t click_delay_ms; /* from the impression to its click */
+    bool wide; /* more fields of candidate and context, and every video shown as a behaviour */
 };
 struct import_kuairand_counts {
     uint64_t users_without_profile, videos_unknown; /* rows of the log; entries of the history */

@@ -5,6 +5,7 @@
 #include "ops/lookup.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,9 +29,20 @@ struct users {
     size_t n, capacity;
 };
 
+/* Columns of the video features that `wide` adds to the candidate, by their names. */
+enum { WIDE_N = 3 };
+static const char *const wide_columns[WIDE_N] = {"video_type", "upload_type", "music_type"};
+
 struct video {
     const char *author, *tag;
+    const char *wide[WIDE_N]; /* "" without `wide` */
 };
+
+/* When a user was shown something: the newest time, and the newest before that. */
+struct shown {
+    int64_t last_ms, before_ms; /* SHOWN_NEVER = none */
+};
+#define SHOWN_NEVER INT64_MIN
 
 struct kuairand {
     const struct import_kuairand *opt;
@@ -40,6 +52,9 @@ struct kuairand {
     struct lookup video_rows;
     struct video *videos;
     size_t n_videos, videos_capacity;
+    struct lookup shown_rows; /* user id -> index in shown */
+    struct shown *shown;
+    size_t n_shown, shown_capacity;
     struct import_kuairand_counts counts;
 };
 
@@ -152,7 +167,12 @@ static int read_users(struct kuairand *k, struct undine_err *err)
     return rc;
 }
 
-static int add_video(struct kuairand *k, const struct csv_row *row, int id, int author, int tag,
+/* Columns of the video features. */
+struct video_columns {
+    int id, author, tag, wide[WIDE_N];
+};
+
+static int add_video(struct kuairand *k, const struct csv_row *row, const struct video_columns *at,
                      struct undine_err *err)
 {
     struct video *videos = grow(k->videos, k->n_videos, 1, &k->videos_capacity, sizeof *videos);
@@ -160,11 +180,16 @@ static int add_video(struct kuairand *k, const struct csv_row *row, int id, int 
         return out_of_memory(err);
     }
     k->videos = videos;
-    const char *key = keep(k, row->field[id]);
-    videos[k->n_videos] =
-        (struct video){keep(k, known(row->field[author])), keep(k, known(row->field[tag]))};
-    if (key == NULL || videos[k->n_videos].author == NULL || videos[k->n_videos].tag == NULL ||
-        lookup_put(&k->video_rows, key, k->n_videos) < 0) {
+    const char *key = keep(k, row->field[at->id]);
+    struct video *v = &videos[k->n_videos];
+    *v = (struct video){
+        keep(k, known(row->field[at->author])), keep(k, known(row->field[at->tag])), {"", "", ""}};
+    bool kept = key != NULL && v->author != NULL && v->tag != NULL;
+    for (int i = 0; k->opt->wide && i < WIDE_N; i++) {
+        v->wide[i] = keep(k, known(row->field[at->wide[i]]));
+        kept = kept && v->wide[i] != NULL;
+    }
+    if (!kept || lookup_put(&k->video_rows, key, k->n_videos) < 0) {
         return out_of_memory(err);
     }
     k->n_videos++;
@@ -175,19 +200,31 @@ static int read_videos(struct kuairand *k, struct undine_err *err)
 {
     struct csv *c = NULL;
     struct csv_row row;
-    int id = 0, author = 0, tag = 0;
+    struct video_columns at = {0};
     int rc = csv_open(&c, k->opt->videos, &(struct csv_options){',', true, true}, err);
-    rc = rc == UNDINE_OK ? csv_column_needed(c, "video_id", &id, err) : rc;
-    rc = rc == UNDINE_OK ? csv_column_needed(c, "author_id", &author, err) : rc;
-    rc = rc == UNDINE_OK ? csv_column_needed(c, "tag", &tag, err) : rc;
+    rc = rc == UNDINE_OK ? csv_column_needed(c, "video_id", &at.id, err) : rc;
+    rc = rc == UNDINE_OK ? csv_column_needed(c, "author_id", &at.author, err) : rc;
+    rc = rc == UNDINE_OK ? csv_column_needed(c, "tag", &at.tag, err) : rc;
+    for (int i = 0; rc == UNDINE_OK && k->opt->wide && i < WIDE_N; i++) {
+        rc = csv_column_needed(c, wide_columns[i], &at.wide[i], err);
+    }
     while (rc == UNDINE_OK && (rc = csv_next(c, &row, err)) == 1) {
-        rc = add_video(k, &row, id, author, tag, err);
+        rc = add_video(k, &row, &at, err);
     }
     csv_close(c);
     return rc;
 }
 
 /* ---- history ---- */
+
+/* The type of behaviour that every video shown becomes, with `wide`. */
+#define EXPOSED "exposed"
+
+/* A list of videos in the history file, and what its entries become. */
+struct history_list {
+    const char *column, *type;
+    int at;
+};
 
 /* A space-separated list has so many entries. */
 static int64_t count_words(const char *words)
@@ -199,14 +236,14 @@ static int64_t count_words(const char *words)
     return n;
 }
 
-static int add_step(struct kuairand *k, const char *user, const char *video, int64_t time_ms,
-                    struct undine_err *err)
+static int add_step(struct kuairand *k, const char *type, const char *user, const char *video,
+                    int64_t time_ms, struct undine_err *err)
 {
     size_t row = 0;
     bool found = lookup_get(&k->video_rows, video, &row);
     k->counts.videos_unknown += !found;
     event_begin(k->w, EVENT_BEHAVIOR, time_ms, user);
-    event_text(k->w, "type", "long_watch");
+    event_text(k->w, "type", type);
     event_group(k->w, "item");
     event_text(k->w, "video", video);
     if (found) {
@@ -220,24 +257,24 @@ static int add_step(struct kuairand *k, const char *user, const char *video, int
 /* The history has one time a user, that of the last entry: the n entries are put a second apart
  * before it, so that their order is kept. */
 static int add_history(struct kuairand *k, const struct csv_row *row, int user, int last,
-                       int watched, struct undine_err *err)
+                       const struct history_list *list, struct undine_err *err)
 {
     char video[64];
-    int64_t last_ms = 0, n = count_words(row->field[watched]), i = 0;
+    int64_t last_ms = 0, n = count_words(row->field[list->at]), i = 0;
     int rc = UNDINE_OK;
     if (!import_integer(row->field[last], &last_ms)) {
         return bad_cell(k->opt->history, row, "last_time_ms", row->field[last], err);
     }
-    for (const char *p = row->field[watched]; rc == UNDINE_OK && *p != '\0';) {
+    for (const char *p = row->field[list->at]; rc == UNDINE_OK && *p != '\0';) {
         size_t len = strcspn(p, " ");
         if (len >= sizeof video) {
-            return bad_cell(k->opt->history, row, "long_watch_seq_last50", p, err);
+            return bad_cell(k->opt->history, row, list->column, p, err);
         }
         if (len > 0) {
             memcpy(video, p, len);
             video[len] = '\0';
             int64_t time_ms = last_ms - (n - 1 - i++) * HISTORY_STEP_MS;
-            rc = add_step(k, row->field[user], video, time_ms, err);
+            rc = add_step(k, list->type, row->field[user], video, time_ms, err);
         }
         p += len + (p[len] == ' ');
     }
@@ -246,15 +283,23 @@ static int add_history(struct kuairand *k, const struct csv_row *row, int user, 
 
 static int read_history(struct kuairand *k, struct undine_err *err)
 {
+    struct history_list lists[] = {{"long_watch_seq_last50", "long_watch", 0},
+                                   {"exposed_seq_last50", EXPOSED, 0}};
+    size_t n_lists = k->opt->wide ? 2 : 1;
     struct csv *c = NULL;
     struct csv_row row;
-    int user = 0, last = 0, watched = 0;
+    int user = 0, last = 0;
     int rc = csv_open(&c, k->opt->history, &(struct csv_options){'\t', true, false}, err);
     rc = rc == UNDINE_OK ? csv_column_needed(c, "user_id", &user, err) : rc;
     rc = rc == UNDINE_OK ? csv_column_needed(c, "last_time_ms", &last, err) : rc;
-    rc = rc == UNDINE_OK ? csv_column_needed(c, "long_watch_seq_last50", &watched, err) : rc;
+    for (size_t i = 0; rc == UNDINE_OK && i < n_lists; i++) {
+        rc = csv_column_needed(c, lists[i].column, &lists[i].at, err);
+    }
     while (rc == UNDINE_OK && (rc = csv_next(c, &row, err)) == 1) {
-        rc = add_history(k, &row, user, last, watched, err);
+        rc = UNDINE_OK;
+        for (size_t i = 0; rc == UNDINE_OK && i < n_lists; i++) {
+            rc = add_history(k, &row, user, last, &lists[i], err);
+        }
     }
     csv_close(c);
     return rc;
@@ -262,9 +307,67 @@ static int read_history(struct kuairand *k, struct undine_err *err)
 
 /* ---- the log ---- */
 
-enum { LOG_USER, LOG_VIDEO, LOG_HOURMIN, LOG_TIME, LOG_CLICK, LOG_TAB, LOG_AUTHOR, LOG_TAG, LOG_N };
-static const char *const log_columns[LOG_N] = {"user_id",  "video_id", "hourmin",   "time_ms",
-                                               "is_click", "tab",      "author_id", "tag"};
+enum {
+    LOG_USER,
+    LOG_VIDEO,
+    LOG_HOURMIN,
+    LOG_TIME,
+    LOG_CLICK,
+    LOG_TAB,
+    LOG_AUTHOR,
+    LOG_TAG,
+    LOG_DURATION, /* with `wide` */
+    LOG_N
+};
+static const char *const log_columns[LOG_N] = {"user_id",   "video_id", "hourmin",
+                                               "time_ms",   "is_click", "tab",
+                                               "author_id", "tag",      "duration_ms"};
+
+/* Classes of a time that doubles every so many of them. */
+static void put_class(struct kuairand *k, const char *name, double doublings)
+{
+    char text[16];
+    (void)snprintf(text, sizeof text, "%d", (int)doublings);
+    event_text(k->w, name, text);
+}
+
+/* What else is known of the candidate when it is shown: its length in half doublings of a second,
+ * and how it was made. */
+static void put_wide_candidate(struct kuairand *k, const char *video, int64_t duration_ms)
+{
+    size_t row = 0;
+    double seconds = (double)(duration_ms > 500 ? duration_ms : 500) / 1000.0;
+    put_class(k, "duration", 2.0 * log2(seconds));
+    for (int i = 0; i < WIDE_N && lookup_get(&k->video_rows, video, &row); i++) {
+        event_text(k->w, wide_columns[i], k->videos[row].wide[i]);
+    }
+}
+
+/* How long ago the user was last shown something, in 2/3 doublings of a second. */
+static int put_gap(struct kuairand *k, const char *user, int64_t time_ms, struct undine_err *err)
+{
+    size_t at = k->n_shown;
+    if (!lookup_get(&k->shown_rows, user, &at)) {
+        struct shown *shown = grow(k->shown, k->n_shown, 1, &k->shown_capacity, sizeof *shown);
+        const char *key = keep(k, user);
+        if (shown == NULL || key == NULL || lookup_put(&k->shown_rows, key, at) < 0) {
+            return out_of_memory(err);
+        }
+        k->shown = shown;
+        k->shown[k->n_shown++] = (struct shown){SHOWN_NEVER, SHOWN_NEVER};
+    }
+    struct shown *s = &k->shown[at];
+    if (time_ms > s->last_ms) {
+        s->before_ms = s->last_ms;
+        s->last_ms = time_ms;
+    }
+    if (s->before_ms == SHOWN_NEVER) {
+        event_text(k->w, "gap", "none");
+    } else {
+        put_class(k, "gap", 1.5 * log2((double)(time_ms - s->before_ms) / 1000.0 + 1.0));
+    }
+    return UNDINE_OK;
+}
 
 static void put_profile(struct kuairand *k, const char *user)
 {
@@ -285,9 +388,12 @@ static int add_impression(struct kuairand *k, const struct csv_row *row, const i
 {
     const char *cell[LOG_N];
     char id[32], hour[8];
-    int64_t time_ms = 0, hourmin = 0;
+    int64_t time_ms = 0, hourmin = 0, duration_ms = 0;
     for (int i = 0; i < LOG_N; i++) {
         cell[i] = row->field[at[i]];
+    }
+    if (k->opt->wide && !import_integer(cell[LOG_DURATION], &duration_ms)) {
+        return bad_cell(k->opt->log, row, "duration_ms", cell[LOG_DURATION], err);
     }
     if (!import_integer(cell[LOG_TIME], &time_ms)) {
         return bad_cell(k->opt->log, row, "time_ms", cell[LOG_TIME], err);
@@ -304,13 +410,21 @@ static int add_impression(struct kuairand *k, const struct csv_row *row, const i
     event_text(k->w, "video", cell[LOG_VIDEO]);
     event_text(k->w, "author", known(cell[LOG_AUTHOR]));
     event_texts(k->w, "tag", known(cell[LOG_TAG]), ',');
+    if (k->opt->wide) {
+        put_wide_candidate(k, cell[LOG_VIDEO], duration_ms);
+    }
     event_group_end(k->w);
     event_group(k->w, "context");
     event_text(k->w, "tab", cell[LOG_TAB]);
     event_text(k->w, "hour", hour);
+    int rc = k->opt->wide ? put_gap(k, cell[LOG_USER], time_ms, err) : UNDINE_OK;
     event_group_end(k->w);
     put_profile(k, cell[LOG_USER]);
-    int rc = event_end(k->w, err);
+    rc = rc == UNDINE_OK ? event_end(k->w, err) : rc;
+    if (rc == UNDINE_OK && k->opt->wide) {
+        rc = add_step(k, EXPOSED, cell[LOG_USER], cell[LOG_VIDEO], time_ms + k->opt->click_delay_ms,
+                      err);
+    }
     if (rc == UNDINE_OK && strcmp(cell[LOG_CLICK], "1") == 0) {
         event_begin(k->w, EVENT_CLICK, time_ms + k->opt->click_delay_ms, cell[LOG_USER]);
         event_text(k->w, "impression", id);
@@ -325,7 +439,7 @@ static int read_log(struct kuairand *k, struct undine_err *err)
     struct csv_row row;
     int at[LOG_N] = {0};
     int rc = csv_open(&c, k->opt->log, &(struct csv_options){',', true, true}, err);
-    for (int i = 0; rc == UNDINE_OK && i < LOG_N; i++) {
+    for (int i = 0; rc == UNDINE_OK && i < (k->opt->wide ? LOG_N : LOG_DURATION); i++) {
         rc = csv_column_needed(c, log_columns[i], &at[i], err);
     }
     while (rc == UNDINE_OK && (rc = csv_next(c, &row, err)) == 1) {
@@ -346,6 +460,8 @@ int import_kuairand(const struct import_kuairand *opt, struct event_writer *w,
     rc = rc == UNDINE_OK ? read_log(&k, err) : rc;
     lookup_release(&k.users.rows);
     lookup_release(&k.video_rows);
+    lookup_release(&k.shown_rows);
+    free(k.shown);
     free((void *)k.users.values);
     free(k.videos);
     arena_release(&k.texts);

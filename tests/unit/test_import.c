@@ -254,6 +254,61 @@ static void test_kuairand_small(void **state)
                   "/f0: no column `tag`; did you mean `tab`?");
 }
 
+/* More of the candidate, time since the user was last shown anything, and exposures as behaviour.
+ */
+static void test_kuairand_wide(void **state)
+{
+    (void)state;
+    const struct import_kuairand opt = {
+        .log = put(0, "user_id,video_id,hourmin,time_ms,is_click,tab,author_id,tag,duration_ms\n"
+                      "7,1,1300,6000,0,4,11,5,8000\n7,2,1300,6000,0,4,12,6,100\n"
+                      "7,1,1300,13000,0,4,11,5,8000\n"),
+        .history = put(1, "user_id\tlast_time_ms\texposed_seq_last50\tlong_watch_seq_last50\n"
+                          "7\t5000\t2 1\t2\n"),
+        .users = put(2, "user_id,user_active_degree\n8,full_active\n"),
+        .videos = put(3, "video_id,author_id,tag,video_type,upload_type,music_type\n"
+                         "1,11,5,NORMAL,Web,9.0\n2,12,6,AD,,4.0\n"),
+        .click_delay_ms = 1000,
+        .wide = true,
+    };
+    static const char expected[] =
+        "{\"kind\":\"behavior\",\"time\":4000,\"user\":\"7\",\"type\":\"exposed\",\"item\":{"
+        "\"video\":\"2\",\"author\":\"12\",\"tag\":\"6\"}}\n"
+        "{\"kind\":\"behavior\",\"time\":5000,\"user\":\"7\",\"type\":\"long_watch\",\"item\":{"
+        "\"video\":\"2\",\"author\":\"12\",\"tag\":\"6\"}}\n"
+        "{\"kind\":\"behavior\",\"time\":5000,\"user\":\"7\",\"type\":\"exposed\",\"item\":{"
+        "\"video\":\"1\",\"author\":\"11\",\"tag\":\"5\"}}\n"
+        "{\"kind\":\"impression\",\"time\":6000,\"user\":\"7\",\"id\":\"r0\",\"candidate\":{"
+        "\"video\":\"1\",\"author\":\"11\",\"tag\":\"5\",\"duration\":\"6\",\"video_type\":"
+        "\"NORMAL\",\"upload_type\":\"Web\",\"music_type\":\"9.0\"},\"context\":{\"tab\":\"4\","
+        "\"hour\":\"13\",\"gap\":\"none\"}}\n"
+        "{\"kind\":\"impression\",\"time\":6000,\"user\":\"7\",\"id\":\"r1\",\"candidate\":{"
+        "\"video\":\"2\",\"author\":\"12\",\"tag\":\"6\",\"duration\":\"-2\",\"video_type\":"
+        "\"AD\",\"music_type\":\"4.0\"},\"context\":{\"tab\":\"4\",\"hour\":\"13\",\"gap\":"
+        "\"none\"}}\n"
+        "{\"kind\":\"behavior\",\"time\":7000,\"user\":\"7\",\"type\":\"exposed\",\"item\":{"
+        "\"video\":\"1\",\"author\":\"11\",\"tag\":\"5\"}}\n"
+        "{\"kind\":\"behavior\",\"time\":7000,\"user\":\"7\",\"type\":\"exposed\",\"item\":{"
+        "\"video\":\"2\",\"author\":\"12\",\"tag\":\"6\"}}\n"
+        "{\"kind\":\"impression\",\"time\":13000,\"user\":\"7\",\"id\":\"r2\",\"candidate\":{"
+        "\"video\":\"1\",\"author\":\"11\",\"tag\":\"5\",\"duration\":\"6\",\"video_type\":"
+        "\"NORMAL\",\"upload_type\":\"Web\",\"music_type\":\"9.0\"},\"context\":{\"tab\":\"4\","
+        "\"hour\":\"13\",\"gap\":\"4\"}}\n"
+        "{\"kind\":\"behavior\",\"time\":14000,\"user\":\"7\",\"type\":\"exposed\",\"item\":{"
+        "\"video\":\"1\",\"author\":\"11\",\"tag\":\"5\"}}\n";
+    struct import_kuairand_counts counts = {0};
+    struct undine_err err = {0};
+    struct run r;
+    run_begin(&r);
+    if (import_kuairand(&opt, r.w, &counts, &err) != UNDINE_OK) {
+        fail_msg("%s", err.msg);
+    }
+    run_end(&r);
+    assert_string_equal(r.text, expected);
+    run_release(&r);
+    remove_files();
+}
+
 /* Folder of the published data, or NULL after saying so. */
 static const char *data_file(const char *name)
 {
@@ -407,10 +462,10 @@ static void test_amazon_published(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_worked_example),   cmocka_unit_test(test_csv_kinds),
-        cmocka_unit_test(test_csv_errors),       cmocka_unit_test(test_kuairand_small),
-        cmocka_unit_test(test_amazon_small),     cmocka_unit_test(test_kuairand_published),
-        cmocka_unit_test(test_amazon_published),
+        cmocka_unit_test(test_worked_example),     cmocka_unit_test(test_csv_kinds),
+        cmocka_unit_test(test_csv_errors),         cmocka_unit_test(test_kuairand_small),
+        cmocka_unit_test(test_kuairand_wide),      cmocka_unit_test(test_amazon_small),
+        cmocka_unit_test(test_kuairand_published), cmocka_unit_test(test_amazon_published),
     };
     if (mkdtemp(dir) == NULL) {
         return 1;
