@@ -50,14 +50,34 @@ static double probability(double logit)
     return e / (1.0 + e);
 }
 
-static void sums_add(struct metrics_sums *s, const struct metrics_row *r)
+static double label_of(const struct metrics_row *r)
 {
-    double label = r->weight < 0.0f ? 1.0 : 0.0;
-    double weight = label > 0.0 ? 1.0 : (double)r->weight;
+    return r->weight < 0.0f ? 1.0 : 0.0;
+}
+
+static double weight_of(const struct metrics_row *r)
+{
+    return r->weight < 0.0f ? 1.0 : (double)r->weight;
+}
+
+static void sums_add(struct metrics_sums *s, const struct metrics_row *r, double p)
+{
+    double label = label_of(r), weight = weight_of(r);
     s->weight += weight;
     s->loss += weight * model_logloss((double)r->logit, label);
-    s->p += weight * probability((double)r->logit);
+    s->p += weight * p;
     s->label += label;
+}
+
+static void bins_add(struct metrics_bin bin[METRICS_BINS], const struct metrics_row *r, double p)
+{
+    int b = (int)(p * METRICS_BINS);
+    struct metrics_bin *to = &bin[b < METRICS_BINS ? b : METRICS_BINS - 1];
+    double weight = weight_of(r);
+    to->examples += 1.0;
+    to->weight += weight;
+    to->p += weight * p;
+    to->label += label_of(r);
 }
 
 void metrics_window_add(struct metrics *m, const struct metrics_row *r)
@@ -78,7 +98,9 @@ void metrics_add(struct metrics *m, uint64_t user, float logit, int label, float
     m->examples++;
     m->positives += label != 0;
     m->bucket[bucket_of(logit)][label != 0]++;
-    sums_add(&m->sums, &row);
+    double p = probability((double)logit);
+    sums_add(&m->sums, &row, p);
+    bins_add(m->bin, &row, p);
     metrics_window_add(m, &row);
 }
 
@@ -127,11 +149,32 @@ double metrics_calibration(const struct metrics_sums *s)
     return s->label > 0.0 ? s->p / s->label : NAN;
 }
 
+double metrics_ece(const struct metrics_bin bin[METRICS_BINS])
+{
+    double error = 0.0, weight = 0.0;
+    for (int b = 0; b < METRICS_BINS; b++) {
+        error += fabs(bin[b].p - bin[b].label);
+        weight += bin[b].weight;
+    }
+    return weight > 0.0 ? error / weight : NAN;
+}
+
+void metrics_rows_bins(struct metrics_bin out[METRICS_BINS], const struct metrics_row *rows,
+                       size_t n)
+{
+    for (int b = 0; b < METRICS_BINS; b++) {
+        out[b] = (struct metrics_bin){0};
+    }
+    for (size_t i = 0; i < n; i++) {
+        bins_add(out, &rows[i], probability((double)rows[i].logit));
+    }
+}
+
 struct metrics_sums metrics_rows_sums(const struct metrics_row *rows, size_t n)
 {
     struct metrics_sums s = {0};
     for (size_t i = 0; i < n; i++) {
-        sums_add(&s, &rows[i]);
+        sums_add(&s, &rows[i], probability((double)rows[i].logit));
     }
     return s;
 }

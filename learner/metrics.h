@@ -7,8 +7,13 @@
  *   NE       logloss over the entropy of the mean label: 1 = no better than the average rate
  *   calibration  sum of p over sum of y
  *
- * A negative that stands for 1/r of its kind (sampled at rate r) weighs 1/r in logloss, NE and
- * calibration; AUC and GAUC do not depend on the share of negatives and count rows.
+ *   ECE      expected calibration error: predictions fall into METRICS_BINS bins of equal width by
+ * p; sum over the bins of its weight over all weight, times |mean p - mean y| in it (Guo et al.,
+ * arXiv 1706.04599, Eq. 3); unlike calibration, what is too high in one place and too low in
+ * another does not cancel
+ *
+ * A negative that stands for 1/r of its kind (sampled at rate r) weighs 1/r in logloss, NE,
+ * calibration and ECE; AUC and GAUC do not depend on the share of negatives and count rows.
  *
  * Since the start: AUC by a histogram of the logit, 2^17 buckets over -16..16, equal buckets
  * counted as ties, so the error is half the share of pairs that fall in one bucket (tests: < 1e-4).
@@ -22,7 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { METRICS_BUCKETS = 1 << 17 };
+enum { METRICS_BUCKETS = 1 << 17, METRICS_BINS = 20 };
 
 struct metrics_row {
     uint64_t user;
@@ -35,10 +40,15 @@ struct metrics_sums {
     double weight, loss, p, label;
 };
 
+struct metrics_bin { /* of the predictions p in [b, b + 1) / METRICS_BINS; 1 belongs to the last */
+    double examples, weight, p, label;
+};
+
 struct metrics {
     uint64_t examples, positives;
     struct metrics_sums sums;
-    uint64_t (*bucket)[2]; /* (METRICS_BUCKETS) rows of label 0 and 1 */
+    struct metrics_bin bin[METRICS_BINS]; /* since the start */
+    uint64_t (*bucket)[2];                /* (METRICS_BUCKETS) rows of label 0 and 1 */
     struct metrics_row *window;
     uint64_t window_max, window_n, window_at; /* window_at: where the next one goes */
 };
@@ -59,7 +69,11 @@ double metrics_logloss(const struct metrics_sums *s);
 double metrics_normalized_entropy(const struct metrics_sums *s);
 double metrics_calibration(const struct metrics_sums *s);
 
+double metrics_ece(const struct metrics_bin bin[METRICS_BINS]);
+
 /* Of rows in any order. */
+void metrics_rows_bins(struct metrics_bin out[METRICS_BINS], const struct metrics_row *rows,
+                       size_t n);
 struct metrics_sums metrics_rows_sums(const struct metrics_row *rows, size_t n);
 /* Exact; reorders rows. */
 double metrics_rows_auc(struct metrics_row *rows, size_t n);

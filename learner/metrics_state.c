@@ -7,6 +7,7 @@
 enum { N_TOTALS = 2, N_SUMS = 4 };
 _Static_assert(sizeof(struct metrics_sums) == N_SUMS * sizeof(double),
                "metrics_sums is saved as an array");
+_Static_assert(sizeof(struct metrics_bin) == 4 * sizeof(double), "metrics_bin is saved as a row");
 
 struct array_name {
     char text[sizeof((struct snapshot_array *)0)->name];
@@ -69,9 +70,11 @@ bool metrics_save(const struct metrics *m, const char *prefix, struct snapshot *
 {
     uint64_t *totals = snapshot_train(s, name_of(prefix, "totals").text, SNAPSHOT_U64, N_TOTALS, 0);
     double *sums = snapshot_train(s, name_of(prefix, "sums").text, SNAPSHOT_F64, N_SUMS, 0);
-    if (totals == NULL || sums == NULL) {
+    double *bins = snapshot_train(s, name_of(prefix, "bins").text, SNAPSHOT_F64, METRICS_BINS, 4);
+    if (totals == NULL || sums == NULL || bins == NULL) {
         return false;
     }
+    memcpy(bins, m->bin, sizeof m->bin);
     totals[0] = m->examples;
     totals[1] = m->positives;
     memcpy(sums, &m->sums, sizeof m->sums);
@@ -96,6 +99,20 @@ static int load_totals(struct metrics *m, const char *prefix, const struct snaps
     m->examples = ((const uint64_t *)t->data)[0];
     m->positives = ((const uint64_t *)t->data)[1];
     memcpy(&m->sums, u->data, sizeof m->sums);
+    return UNDINE_OK;
+}
+
+static int load_bins(struct metrics *m, const char *prefix, const struct snapshot *s,
+                     struct undine_err *err)
+{
+    struct array_name name = name_of(prefix, "bins");
+    const struct snapshot_array *a = snapshot_find(s->train, s->n_train, name.text);
+    if (a == NULL || a->type != SNAPSHOT_F64 || snapshot_array_bytes(a) != sizeof m->bin) {
+        return undine_err_set(err, UNDINE_ESTATE,
+                              "the version has no array `%s` of (%d, 4) numbers", name.text,
+                              METRICS_BINS);
+    }
+    memcpy(m->bin, a->data, sizeof m->bin);
     return UNDINE_OK;
 }
 
@@ -156,6 +173,9 @@ int metrics_load(struct metrics *m, const char *prefix, const struct snapshot *s
                  struct undine_err *err)
 {
     int rc = load_totals(m, prefix, s, err);
+    if (rc == UNDINE_OK) {
+        rc = load_bins(m, prefix, s, err);
+    }
     if (rc == UNDINE_OK) {
         rc = load_buckets(m, prefix, s, err);
     }

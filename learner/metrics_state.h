@@ -3,6 +3,7 @@
  * Names, with a prefix for each set of metrics (part of the version format):
  *   <prefix>.totals  (2) u64: examples, positives
  *   <prefix>.sums    (4) f64: weight, loss, p, label
+ *   <prefix>.bins    (20, 4) f64: examples, weight, p, label of a bin of p
  *   <prefix>.bucket  (n, 3) u64: logit buckets that are not empty: number, negatives, positives
  *   <prefix>.window.user, .logit, .weight  (n) u64, f32, f32: newest predictions, oldest first
  * Arrays without elements are left out. */

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { BATCH_MAX = 1 << 20, POPULARITY_ROWS_MAX = 1 << 20 };
 
@@ -383,6 +384,7 @@ static void copy_totals(struct trainer *t, struct trainer_metrics *out)
         .logloss = metrics_logloss(&m->sums),
         .normalized_entropy = metrics_normalized_entropy(&m->sums),
         .calibration = metrics_calibration(&m->sums),
+        .ece = metrics_ece(m->bin),
         .popularity_auc = metrics_auc(&t->popularity_metrics),
         .popularity_logloss = metrics_logloss(&t->popularity_metrics.sums),
         .seconds_training = (double)t->training_ns * 1e-9,
@@ -398,11 +400,15 @@ void trainer_metrics(struct trainer *t, struct trainer_metrics *out)
     (void)pthread_mutex_lock(&t->query_lock);
     (void)pthread_mutex_lock(&t->lock);
     copy_totals(t, out);
+    memcpy(out->bin, t->metrics.bin, sizeof out->bin);
     trainer_frozen_totals(t, &out->frozen);
     size_t n = metrics_window(&t->metrics, t->window_copy);
     (void)pthread_mutex_unlock(&t->lock);
 
     struct metrics_sums sums = metrics_rows_sums(t->window_copy, n);
+    struct metrics_bin bin[METRICS_BINS];
+    metrics_rows_bins(bin, t->window_copy, n);
+    out->window_ece = metrics_ece(bin);
     struct metrics_gauc gauc = metrics_rows_gauc(t->window_copy, n);
     out->gauc = gauc.gauc;
     out->gauc_users = gauc.users;

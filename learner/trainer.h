@@ -20,6 +20,7 @@
 #include "featurestore/example_log.h"
 #include "learner/frozen.h"
 #include "learner/guard.h"
+#include "learner/metrics.h"
 #include "learner/model/model.h"
 #include "learner/optimizer.h"
 #include "learner/regularizer.h"
@@ -59,10 +60,12 @@ struct trainer_metrics {
         calibration; /* since start; gauc: newest window */
     double window_auc, window_logloss, window_calibration;
     uint64_t gauc_users, gauc_users_one_class;
-    double seconds_training;  /* time spent in batches */
-    uint32_t workers;         /* that shared them in this process */
-    uint64_t batches_skipped; /* non-finite loss or gradient; part of `batches` */
-    uint64_t rows_forgotten;  /* dropped for forgotten users */
+    double ece, window_ece;
+    struct metrics_bin bin[METRICS_BINS]; /* since start */
+    double seconds_training;              /* time spent in batches */
+    uint32_t workers;                     /* that shared them in this process */
+    uint64_t batches_skipped;             /* non-finite loss or gradient; part of `batches` */
+    uint64_t rows_forgotten;              /* dropped for forgotten users */
     double popularity_auc,
         popularity_logloss; /* since start: the first candidate field's click rate */
     struct trainer_frozen frozen;

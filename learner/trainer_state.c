@@ -194,13 +194,14 @@ static char *metrics_json(struct trainer *t, struct arena *memory)
         "{\"examples\":%" PRIu64 ",\"positives\":%" PRIu64 ",\"batches\":%" PRIu64
         ",\"batches_skipped\":%" PRIu64 ",\"auc\":%s,\"gauc\":%s,\"gauc_users\":%" PRIu64
         ",\"gauc_users_one_class\":%" PRIu64 ",\"logloss\":%s,\"normalized_entropy\":%s"
-        ",\"calibration\":%s,\"window_auc\":%s,\"window_logloss\":%s,\"window_calibration\":%s"
+        ",\"calibration\":%s,\"ece\":%s,\"window_auc\":%s,\"window_logloss\":%s,\"window_"
+        "calibration\":%s"
         ",\"popularity_auc\":%s,\"popularity_logloss\":%s,\"frozen_examples\":%" PRIu64
         ",\"frozen_auc\":%s,\"frozen_gauc\":%s,\"frozen_logloss\":%s,\"frozen_calibration\":%s}",
         m.examples, m.positives, m.batches, m.batches_skipped, number(m.auc).text,
         number(m.gauc).text, m.gauc_users, m.gauc_users_one_class, number(m.logloss).text,
-        number(m.normalized_entropy).text, number(m.calibration).text, number(m.window_auc).text,
-        number(m.window_logloss).text, number(m.window_calibration).text,
+        number(m.normalized_entropy).text, number(m.calibration).text, number(m.ece).text,
+        number(m.window_auc).text, number(m.window_logloss).text, number(m.window_calibration).text,
         number(m.popularity_auc).text, number(m.popularity_logloss).text, m.frozen.examples,
         number(m.frozen.auc).text, number(m.frozen.gauc).text, number(m.frozen.logloss).text,
         number(m.frozen.calibration).text);

@@ -95,6 +95,9 @@ static const struct metric METRICS[] = {
           "Progressive logloss, newest window."),
     GAUGE("window_calibration", METRIC_REAL, learner.window_calibration,
           "Predicted over observed clicks, newest window."),
+    GAUGE("ece", METRIC_REAL, learner.ece, "Expected calibration error of 20 bins, since start."),
+    GAUGE("window_ece", METRIC_REAL, learner.window_ece,
+          "Expected calibration error of 20 bins, newest window."),
 
     /* How wrong a model is that stands still: scores of one model over a block. */
     COUNTER("frozen_examples", learner.frozen.examples, "Examples scored by a frozen model."),
@@ -248,6 +251,37 @@ static void render_malformed(struct writer *w, const struct ingest_counters *c)
     }
 }
 
+/* A counter of each bin of p. */
+static void render_bins(struct writer *w, const char *name, const char *help,
+                        const struct metrics_bin bin[METRICS_BINS], size_t offset)
+{
+    put_header(w, name, "counter", help);
+    for (int b = 0; b < METRICS_BINS; b++) {
+        char from[8];
+        double value;
+        (void)snprintf(from, sizeof from, "%.2f", (double)b / METRICS_BINS);
+        memcpy(&value, (const char *)&bin[b] + offset, sizeof value);
+        put(w, name);
+        put(w, "{");
+        put_label(w, "from", from);
+        put(w, "} ");
+        put_real(w, value);
+    }
+}
+
+static void render_predictions(struct writer *w, const struct metrics_bin bin[METRICS_BINS])
+{
+    render_bins(w, "undine_prediction_examples_total", "Examples with a prediction in this bin.",
+                bin, offsetof(struct metrics_bin, examples));
+    render_bins(w, "undine_prediction_weight_total",
+                "Impressions that they stand for: a negative sampled at r for 1/r.", bin,
+                offsetof(struct metrics_bin, weight));
+    render_bins(w, "undine_prediction_sum_total", "Clicks predicted for those impressions.", bin,
+                offsetof(struct metrics_bin, p));
+    render_bins(w, "undine_prediction_clicks_total", "Clicks observed.", bin,
+                offsetof(struct metrics_bin, label));
+}
+
 static void render_process(struct writer *w, const struct metrics_view *view)
 {
     put_header(w, "undine_info", "gauge", "The program: always 1.");
@@ -276,5 +310,6 @@ void metrics_render(struct writer *out, const struct metrics_view *view)
     render_by_kind(out, "undine_duplicate_by_kind_total", "Events with a known id, by kind.",
                    c->duplicate_by_kind);
     render_malformed(out, c);
+    render_predictions(out, view->status->learner.bin);
     render_process(out, view);
 }

@@ -41,6 +41,21 @@ static void put_real(json_t *o, const char *name, double v)
     (void)json_object_set_new(o, name, isfinite(v) ? json_real(v) : json_null());
 }
 
+/* Bins of p, lowest first. */
+static void put_bins(json_t *o, const char *name, const struct metrics_bin bin[METRICS_BINS])
+{
+    json_t *list = json_array();
+    for (int b = 0; b < METRICS_BINS; b++) {
+        json_t *one = json_object();
+        put_real(one, "from", (double)b / METRICS_BINS);
+        put_u64(one, "examples", (uint64_t)bin[b].examples);
+        put_real(one, "predicted", bin[b].p / bin[b].weight);
+        put_real(one, "clicked", bin[b].label / bin[b].weight);
+        (void)json_array_append_new(list, one);
+    }
+    (void)json_object_set_new(o, name, list);
+}
+
 static void put_frozen(json_t *o, const struct trainer_frozen *f)
 {
     json_t *to = json_object();
@@ -79,6 +94,9 @@ int report_write(FILE *out, const struct daemon_status *st, double seconds, stru
              m->seconds_training > 0 ? (double)st->examples_now / m->seconds_training : 0);
     put_real(o, "popularity_auc", m->popularity_auc);
     put_real(o, "popularity_logloss", m->popularity_logloss);
+    put_real(o, "ece", m->ece);
+    put_real(o, "window_ece", m->window_ece);
+    put_bins(o, "predictions", m->bin);
     put_frozen(o, &m->frozen);
     put_u64(o, "batches", m->batches);
     put_u64(o, "batches_skipped", m->batches_skipped);

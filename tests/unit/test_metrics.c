@@ -202,6 +202,61 @@ static void test_extreme_logits_stay_finite(void **state)
     metrics_release(&m);
 }
 
+/* The expected calibration error against sums over the rows, with sampled negatives; and what
+ * calibration does not see, because it cancels. */
+static void test_ece_is_its_definition(void **state)
+{
+    (void)state;
+    enum { ROWS = 20000 };
+    struct metrics m;
+    assert_int_equal(metrics_init(&m, ROWS, NULL), 0);
+    struct random r = {.state = 31};
+    double weight[20] = {0}, p_sum[20] = {0}, clicks[20] = {0}, examples[20] = {0}, all = 0.0;
+    for (int i = 0; i < ROWS; i++) {
+        float z = (float)(2.0 * random_normal(&r));
+        double p = 1.0 / (1.0 + exp(-(double)z));
+        int label = random_unit(&r) < p * p; /* too high everywhere */
+        double w = label ? 1.0 : 4.0;
+        metrics_add(&m, (uint64_t)i, z, label, 0.25f);
+        int b = (int)floor(p * 20.0);
+        examples[b] += 1.0;
+        weight[b] += w;
+        p_sum[b] += w * p;
+        clicks[b] += label;
+        all += w;
+    }
+    double expected = 0.0;
+    for (int b = 0; b < 20; b++) {
+        assert_true(m.bin[b].examples == examples[b] && m.bin[b].weight == weight[b]);
+        assert_true(fabs(m.bin[b].p - p_sum[b]) < 1e-8 && m.bin[b].label == clicks[b]);
+        expected += weight[b] / all * fabs(p_sum[b] / weight[b] - clicks[b] / weight[b]);
+    }
+    assert_true(expected > 0.05 && fabs(metrics_ece(m.bin) - expected) < 1e-12);
+    struct metrics_row *rows = calloc(ROWS, sizeof *rows);
+    struct metrics_bin bin[METRICS_BINS];
+    metrics_rows_bins(bin, rows, metrics_window(&m, rows));
+    assert_memory_equal(bin, m.bin, sizeof bin);
+    free(rows);
+    metrics_release(&m);
+
+    struct metrics_row cancel[4] = {row_of(1, .2, 0), row_of(1, .2, 0), row_of(1, .8, 1),
+                                    row_of(1, .8, 1)};
+    for (int i = 0; i < 4; i++) {
+        double p = (double)cancel[i].logit;
+        cancel[i].logit = (float)log(p / (1.0 - p));
+    }
+    struct metrics_sums sums = metrics_rows_sums(cancel, 4);
+    metrics_rows_bins(bin, cancel, 4);
+    assert_true(fabs(metrics_calibration(&sums) - 1.0) < 1e-6);
+    assert_true(fabs(metrics_ece(bin) - 0.2) < 1e-6);
+    metrics_rows_bins(bin, cancel, 0);
+    assert_true(isnan(metrics_ece(bin)));
+    cancel[0] = row_of(1, 100.0, 1); /* p is 1 */
+    cancel[1] = row_of(1, -100.0, 0);
+    metrics_rows_bins(bin, cancel, 2);
+    assert_true(bin[METRICS_BINS - 1].examples == 1.0 && bin[0].examples == 1.0);
+}
+
 static void test_the_window_keeps_the_newest(void **state)
 {
     (void)state;
@@ -230,6 +285,7 @@ int main(void)
         cmocka_unit_test(test_e3_rela_impr_of_the_papers_tables),
         cmocka_unit_test(test_sampled_negatives_weigh_more),
         cmocka_unit_test(test_extreme_logits_stay_finite),
+        cmocka_unit_test(test_ece_is_its_definition),
         cmocka_unit_test(test_the_window_keeps_the_newest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

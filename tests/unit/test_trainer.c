@@ -544,6 +544,8 @@ static void test_m10_restore_goes_on_bit_for_bit(void **state)
         trainer_metrics(whole, &a);
         trainer_metrics(again, &b);
         assert_true(a.gauc == b.gauc && a.window_auc == b.window_auc && a.auc == b.auc);
+        assert_true(a.ece == b.ece && a.window_ece == b.window_ece && a.ece > 0.0);
+        assert_memory_equal(a.bin, b.bin, sizeof a.bin);
         assert_true(a.window_logloss == b.window_logloss && a.popularity_auc == b.popularity_auc);
         assert_int_equal(a.rows, b.rows);
         trainer_close(whole);
