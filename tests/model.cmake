@@ -14,6 +14,7 @@ undine_model_test(test_model_dice unit/test_model_dice.c)
 undine_test(test_model_options SOURCES unit/test_model_options.c support/toy_batch.c
   LIBS undine_model m LABELS fast)
 undine_model_test(test_model_workers unit/test_model_workers.c support/toy_batch.c)
+undine_test(test_model_shards SOURCES unit/test_model_shards.c LIBS undine_model LABELS fast)
 undine_model_test(test_model_din unit/test_model_din.c support/toy_batch.c)
 undine_test(test_model_overfit SOURCES unit/test_model_overfit.c support/toy_batch.c
   LIBS undine_model m LABELS fast)

@@ -262,6 +262,32 @@ int model_score(const struct model *m, struct model_scratch *s, const struct bat
 
 /* ---- backward ----------------------------------------------------------------------------- */
 
+struct rows_job {
+    const struct model *m;
+    const struct model_scratch *s;
+    const struct batch *batch;
+    const real *dx;
+};
+
+/* A table's share of the gradients of steps and fields: tables share no rows. */
+static void backward_rows(void *ctx, size_t table, size_t who)
+{
+    const struct rows_job *j = ctx;
+    const struct schema *schema = &j->m->schema;
+    (void)who;
+    for (uint32_t i = 0; i < schema->n_sequences; i++) {
+        sequence_backward_rows(&j->m->sequence[i], &j->s->sequence[i], j->batch,
+                               &j->batch->sequence[i], (uint32_t)table);
+    }
+    for (uint32_t i = 0; i < schema->n_fields; i++) {
+        const struct schema_field *f = &schema->fields[i];
+        if (f->table == table) {
+            bag_pool_backward(&j->batch->table[table], j->dx + j->m->field_x[i], j->m->x_stride,
+                              j->batch->n, &j->batch->field[i], schema->tables[table].dim, f->pool);
+        }
+    }
+}
+
 static bool backward(struct model *m, struct model_scratch *s, const struct batch *batch,
                      const real *dlogit)
 {
@@ -283,11 +309,8 @@ static bool backward(struct model *m, struct model_scratch *s, const struct batc
             return false;
         }
     }
-    for (uint32_t i = 0; i < m->schema.n_fields; i++) {
-        const struct schema_field *f = &m->schema.fields[i];
-        bag_pool_backward(&batch->table[f->table], dx + m->field_x[i], m->x_stride, batch->n,
-                          &batch->field[i], m->schema.tables[f->table].dim, f->pool);
-    }
+    struct rows_job job = {m, s, batch, dx};
+    workers_run(m->workers, m->schema.n_tables, backward_rows, &job);
     if (m->opt.linear) {
         linear_backward(&m->schema, batch, dlogit);
     }

@@ -60,6 +60,13 @@ static void gemm_part(void *ctx, size_t i, size_t who)
     p->k->gemm(&g);
 }
 
+struct pass pass_alone(const struct pass *pass)
+{
+    struct pass alone = *pass;
+    alone.workers = NULL;
+    return alone;
+}
+
 void pass_gemm(const struct pass *pass, const struct gemm *g)
 {
     if (pass->product != NULL && pass->product(g)) {

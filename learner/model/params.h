@@ -31,6 +31,9 @@ struct pass {
     kernels_product product; /* training: tried before k->gemm; serving, or where none: NULL */
 };
 
+/* The same for one of the workers, who shares nothing further. */
+struct pass pass_alone(const struct pass *pass);
+
 /* The own product is cut by rows of c among the workers: a row depends on its own row of a alone,
  * so the cut never shows in the bits.  Another library's is one worker's. */
 void pass_gemm(const struct pass *pass, const struct gemm *g);

@@ -1,6 +1,7 @@
 #include "learner/model/sequence.h"
 
 #include "learner/model/bag.h"
+#include "learner/model/share.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -52,6 +53,7 @@ void sequence_scratch_release(struct sequence_scratch *s)
     buffer_release(&s->pair);
     buffer_release(&s->a);
     buffer_release(&s->da);
+    shards_release(&s->shards);
     unit_scratch_release(&s->unit);
 }
 
@@ -102,23 +104,43 @@ static void normalize_backward(const struct sequence *q, real *da, const real *w
     }
 }
 
+enum { POOL_PART_EXAMPLES = 16 };
+
 /* ---- forward ------------------------------------------------------------------------------ */
 
-static void embed_steps(const struct sequence *q, struct sequence_scratch *s,
-                        const struct batch *batch, const struct batch_sequences *in)
+struct embed_job {
+    const struct sequence *q;
+    const struct batch *batch;
+    const struct batch_sequences *in;
+    real *e;
+};
+
+static void embed_part(void *ctx, size_t i, size_t who)
 {
-    size_t n = in->step_offset[in->n];
-    real *e = s->e.data;
-    for (size_t t = 0; t < n; t++) {
+    const struct embed_job *j = ctx;
+    const struct sequence *q = j->q;
+    struct share_rows r = share_chunk(j->in->step_offset[j->in->n], q->e_stride, i);
+    real *e = j->e + r.first * q->e_stride;
+    (void)who;
+    for (size_t t = 0; t < r.n; t++) {
         for (size_t d = q->e; d < q->e_stride; d++) {
             e[t * q->e_stride + d] = 0;
         }
     }
-    for (uint32_t i = 0; i < q->n_fields; i++) {
-        bag_pool(e, q->e_stride, n, &in->step[i], &batch->table[q->field[i].table], q->field[i].dim,
-                 q->field[i].pool);
-        e += q->field[i].dim;
+    for (uint32_t f = 0; f < q->n_fields; f++) {
+        const struct batch_bags *bags = &j->in->step[f];
+        bag_pool(e, q->e_stride, r.n, &(struct batch_bags){bags->offset + r.first, bags->row},
+                 &j->batch->table[q->field[f].table], q->field[f].dim, q->field[f].pool);
+        e += q->field[f].dim;
     }
+}
+
+static void embed_steps(const struct sequence *q, struct sequence_scratch *s,
+                        const struct pass *pass, const struct batch *batch,
+                        const struct batch_sequences *in)
+{
+    struct embed_job job = {q, batch, in, s->e.data};
+    workers_run(pass->workers, share_count(in->step_offset[in->n], q->e_stride), embed_part, &job);
 }
 
 static void gather_query(const struct sequence *q, real *query, const real *x, size_t x_stride,
@@ -143,8 +165,8 @@ static void count_pairs(size_t *pair, const struct batch_sequences *in, size_t n
     }
 }
 
-static bool forward_reserve(const struct sequence *q, struct sequence_scratch *s, size_t n,
-                            const struct batch_sequences *in)
+static bool forward_reserve(const struct sequence *q, struct sequence_scratch *s,
+                            const struct pass *pass, size_t n, const struct batch_sequences *in)
 {
     if (!buffer_reserve(&s->pair, n + 1, 1, sizeof(size_t))) {
         return false;
@@ -153,7 +175,8 @@ static bool forward_reserve(const struct sequence *q, struct sequence_scratch *s
     size_t pairs = ((const size_t *)s->pair.data)[n];
     return buffer_reals(&s->e, in->step_offset[in->n], q->e_stride) != NULL &&
            buffer_reals(&s->q, n, q->e_stride) != NULL &&
-           buffer_reals(&s->v, 1, q->e_stride) != NULL && buffer_reals(&s->a, 1, pairs) != NULL;
+           buffer_reals(&s->v, workers_count(pass->workers), q->e_stride) != NULL &&
+           buffer_reals(&s->a, 1, pairs) != NULL;
 }
 
 static struct unit_input unit_input(const struct sequence_scratch *s,
@@ -185,49 +208,76 @@ static bool forward_weights(const struct sequence *q, struct sequence_scratch *s
     return unit_forward(&q->unit, &s->unit, pass, u, a);
 }
 
+struct pool_job {
+    const struct sequence *q;
+    const struct sequence_scratch *s;
+    const struct pass *pass;
+    const struct unit_input *in;
+    real *x; /* forward: (B, x_stride) */
+    const real *dx;
+    size_t x_stride;
+};
+
+static void pool_part(void *ctx, size_t part, size_t who)
+{
+    const struct pool_job *j = ctx;
+    const struct sequence *q = j->q;
+    const struct unit_input *u = j->in;
+    real *v = (real *)j->s->v.data + who * q->e_stride;
+    for (size_t b = part * POOL_PART_EXAMPLES; b < (part + 1) * POOL_PART_EXAMPLES && b < u->n;
+         b++) {
+        size_t steps = u->pair[b + 1] - u->pair[b];
+        real *a = (real *)j->s->a.data + u->pair[b];
+        if (steps > 0) {
+            normalize(q, j->pass, a, steps);
+        }
+        j->pass->k->pool(v, a, u->e + (size_t)u->step_offset[u->of_example[b]] * q->e_stride, steps,
+                         q->e_stride);
+        memcpy(j->x + b * j->x_stride + q->x, v, q->e * sizeof *v);
+    }
+}
+
 bool sequence_forward(const struct sequence *q, struct sequence_scratch *s, const struct pass *pass,
                       const struct batch *batch, const struct batch_sequences *in, real *x,
                       size_t x_stride)
 {
-    if (!forward_reserve(q, s, batch->n, in)) {
+    if (!forward_reserve(q, s, pass, batch->n, in)) {
         return false;
     }
-    embed_steps(q, s, batch, in);
+    embed_steps(q, s, pass, batch, in);
     struct unit_input u = unit_input(s, in, batch->n);
     if (!forward_weights(q, s, pass, &u, x, x_stride)) {
         return false;
     }
-    real *v = s->v.data;
-    for (size_t b = 0; b < batch->n; b++) {
-        size_t steps = u.pair[b + 1] - u.pair[b];
-        real *a = (real *)s->a.data + u.pair[b];
-        if (steps > 0) {
-            normalize(q, pass, a, steps);
-        }
-        pass->k->pool(v, a, u.e + (size_t)in->step_offset[in->of_example[b]] * q->e_stride, steps,
-                      q->e_stride);
-        memcpy(x + b * x_stride + q->x, v, q->e * sizeof *v);
-    }
+    struct pool_job job = {.q = q, .s = s, .pass = pass, .in = &u, .x = x, .x_stride = x_stride};
+    workers_run(pass->workers, (u.n + POOL_PART_EXAMPLES - 1) / POOL_PART_EXAMPLES, pool_part,
+                &job);
     return true;
 }
 
 /* ---- backward ----------------------------------------------------------------------------- */
 
 /* Through v = sum of weight times e: de is zeroed and gets its first share, da is written. */
-static void backward_pool(const struct sequence *q, struct sequence_scratch *s,
-                          const struct pass *pass, const struct unit_input *u, const real *dx,
-                          size_t x_stride)
+static void backward_pool(void *ctx, size_t shard, size_t who)
 {
-    real *de = s->de.data;
-    real *dv = s->v.data;
+    const struct pool_job *j = ctx;
+    const struct sequence *q = j->q;
+    const struct unit_input *u = j->in;
+    const struct shards *shards = &j->s->shards;
+    size_t from = u->step_offset[shards->sequence[shard]];
+    size_t to = u->step_offset[shards->sequence[shard + 1]];
+    real *de = j->s->de.data;
+    real *dv = (real *)j->s->v.data + who * q->e_stride;
+    memset(de + from * q->e_stride, 0, (to - from) * q->e_stride * sizeof *de);
     memset(dv, 0, q->e_stride * sizeof *dv);
-    for (size_t b = 0; b < u->n; b++) {
+    for (uint32_t x = shards->first[shard]; x < shards->first[shard + 1]; x++) {
+        size_t b = ((const uint32_t *)shards->order.data)[x];
         size_t steps = u->pair[b + 1] - u->pair[b];
         size_t at = (size_t)u->step_offset[u->of_example[b]] * q->e_stride;
-        const real *a = (const real *)s->a.data + u->pair[b];
-        real *da = (real *)s->da.data + u->pair[b];
-        memcpy(dv, dx + b * x_stride + q->x, q->e * sizeof *dv);
-        pass->k->pool_backward(da, de + at, dv, a, u->e + at, steps, q->e_stride);
+        const real *a = (const real *)j->s->a.data + u->pair[b];
+        real *da = (real *)j->s->da.data + u->pair[b];
+        memcpy(dv, j->dx + b * j->x_stride + q->x, q->e * sizeof *dv);
+        j->pass->k->pool_backward(da, de + at, dv, a, u->e + at, steps, q->e_stride);
         if (q->din && steps > 0) {
             normalize_backward(q, da, a, steps);
         }
@@ -256,22 +306,33 @@ bool sequence_backward(const struct sequence *q, struct sequence_scratch *s,
     size_t n_steps = in->step_offset[in->n];
     real *de = buffer_reals(&s->de, n_steps, q->e_stride);
     real *dq = buffer_reals(&s->dq, batch->n, q->e_stride);
-    if (de == NULL || dq == NULL || buffer_reals(&s->da, 1, u.pair[u.n]) == NULL) {
+    if (de == NULL || dq == NULL || buffer_reals(&s->da, 1, u.pair[u.n]) == NULL ||
+        buffer_reals(&s->v, workers_count(pass->workers), q->e_stride) == NULL ||
+        !shards_cut(&s->shards, in, batch->n)) {
         return false;
     }
-    memset(de, 0, n_steps * q->e_stride * sizeof *de);
-    backward_pool(q, s, pass, &u, dx, x_stride);
+    struct pool_job job = {.q = q, .s = s, .pass = pass, .in = &u, .dx = dx, .x_stride = x_stride};
+    workers_run(pass->workers, s->shards.n, backward_pool, &job);
     if (q->din) {
         memset(dq, 0, batch->n * q->e_stride * sizeof *dq);
-        if (!unit_backward(&q->unit, &s->unit, pass, &u, de, dq, s->da.data)) {
+        if (!unit_backward(&q->unit, &s->unit, pass, &u, &s->shards, de, dq, s->da.data)) {
             return false;
         }
         scatter_query(q, dq, dx, x_stride, batch->n);
     }
+    return true;
+}
+
+void sequence_backward_rows(const struct sequence *q, const struct sequence_scratch *s,
+                            const struct batch *batch, const struct batch_sequences *in,
+                            uint32_t table)
+{
+    const real *de = s->de.data;
     for (uint32_t i = 0; i < q->n_fields; i++) {
-        bag_pool_backward(&batch->table[q->field[i].table], de, q->e_stride, n_steps, &in->step[i],
-                          q->field[i].dim, q->field[i].pool);
+        if (q->field[i].table == table) {
+            bag_pool_backward(&batch->table[table], de, q->e_stride, in->step_offset[in->n],
+                              &in->step[i], q->field[i].dim, q->field[i].pool);
+        }
         de += q->field[i].dim;
     }
-    return true;
 }

@@ -28,11 +28,12 @@ struct sequence {
 };
 
 struct sequence_scratch {
-    struct buffer e, de; /* (T, e_stride) */
-    struct buffer q, dq; /* (B, e_stride) */
-    struct buffer v;     /* (B, e_stride); backward: its gradient */
-    struct buffer pair;  /* size_t (B+1) */
-    struct buffer a, da; /* (pairs) weights */
+    struct buffer e, de;  /* (T, e_stride) */
+    struct buffer q, dq;  /* (B, e_stride) */
+    struct buffer v;      /* (e_stride) of each worker; backward: its gradient */
+    struct buffer pair;   /* size_t (B+1) */
+    struct buffer a, da;  /* (pairs) weights */
+    struct shards shards; /* backward */
     struct unit_scratch unit;
 };
 
@@ -48,9 +49,13 @@ bool sequence_forward(const struct sequence *q, struct sequence_scratch *s, cons
                       const struct batch *batch, const struct batch_sequences *in, real *x,
                       size_t x_stride);
 /* dx (B, x_stride): reads dv, ADDS what the query got into the candidate's fields; ADDS into the
- * gradients of the tables and of the unit. */
+ * gradients of the unit, and keeps those of the steps for sequence_backward_rows. */
 bool sequence_backward(const struct sequence *q, struct sequence_scratch *s,
                        const struct pass *pass, const struct batch *batch,
                        const struct batch_sequences *in, real *dx, size_t x_stride);
+/* Then: ADDS into the gradients of one table, and touches no other.  Any thread. */
+void sequence_backward_rows(const struct sequence *q, const struct sequence_scratch *s,
+                            const struct batch *batch, const struct batch_sequences *in,
+                            uint32_t table);
 
 #endif

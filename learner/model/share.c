@@ -31,3 +31,13 @@ void share_sum(double *restrict sum, const double *restrict part, size_t n_parts
         }
     }
 }
+
+void share_sum_reals(real *restrict sum, const real *restrict part, size_t n_parts, size_t width)
+{
+    memset(sum, 0, width * sizeof *sum);
+    for (size_t i = 0; i < n_parts; i++, part += width) {
+        for (size_t c = 0; c < width; c++) {
+            sum[c] += part[c];
+        }
+    }
+}

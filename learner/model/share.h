@@ -7,6 +7,8 @@
 #ifndef UNDINE_LEARNER_MODEL_SHARE_H
 #define UNDINE_LEARNER_MODEL_SHARE_H
 
+#include "learner/model/real.h"
+
 #include <stddef.h>
 
 struct share_rows {
@@ -19,5 +21,6 @@ struct share_rows share_chunk(size_t n, size_t stride, size_t i);
 
 /* sum (width) = the parts (n_parts, width) added up in order. */
 void share_sum(double *sum, const double *part, size_t n_parts, size_t width);
+void share_sum_reals(real *sum, const real *part, size_t n_parts, size_t width);
 
 #endif

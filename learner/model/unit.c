@@ -1,12 +1,14 @@
 #include "learner/model/unit.h"
 
 #include "learner/model/matrix.h"
+#include "learner/model/share.h"
 
 #include <string.h>
 
 /* Serving runs so many pairs at once, to stay in the second cache; training needs all together for
  * Dice's statistics. */
 enum { UNIT_BLOCK_PAIRS = 1024 };
+enum { UNIT_PART_EXAMPLES = 4 };
 
 void unit_declare(struct unit *u, struct params *p, const char *prefix, uint32_t e,
                   const struct model_options *opt)
@@ -33,6 +35,7 @@ void unit_scratch_release(struct unit_scratch *s)
     buffer_release(&s->fold);
     buffer_release(&s->fold_t);
     buffer_release(&s->dfold);
+    buffer_release(&s->dparts);
     buffer_release(&s->query);
     buffer_release(&s->p);
     buffer_release(&s->dp);
@@ -143,6 +146,50 @@ static bool forward_query(const struct unit *u, struct unit_scratch *s, const st
     return true;
 }
 
+struct forward_job {
+    const struct unit *u;
+    const struct unit_scratch *s;
+    struct pass pass; /* of a worker, who shares nothing further */
+    const struct unit_input *in;
+    size_t first, last;
+    real *s_0; /* of example `first` on */
+};
+
+/* s_0 of one example: e P + its row of the query. */
+static void forward_example(const struct forward_job *j, size_t i, real *p)
+{
+    const struct unit *u = j->u;
+    size_t steps = j->in->pair[i + 1] - j->in->pair[i];
+    if (steps == 0) {
+        return;
+    }
+    j->pass.k->mix_rows(p, fold_of(u, &j->s->fold, FOLD_H), fold_of(u, &j->s->fold, FOLD_P),
+                        j->in->q + i * u->e_stride, u->e, u->k_stride);
+    pass_gemm(&j->pass, &(struct gemm){
+                            .c = j->s_0 + (j->in->pair[i] - j->in->pair[j->first]) * u->k_stride,
+                            .ldc = u->k_stride,
+                            .a = steps_of(u, j->in, i),
+                            .a_row = u->e_stride,
+                            .a_col = 1,
+                            .b = p,
+                            .ldb = u->k_stride,
+                            .m = steps,
+                            .n = u->k_stride,
+                            .k = u->e,
+                            .bias = (const real *)j->s->query.data + i * u->k_stride,
+                        });
+}
+
+static void forward_part(void *ctx, size_t part, size_t who)
+{
+    const struct forward_job *j = ctx;
+    real *p = (real *)j->s->p.data + who * j->u->e * j->u->k_stride;
+    size_t end = j->first + (part + 1) * UNIT_PART_EXAMPLES;
+    for (size_t i = j->first + part * UNIT_PART_EXAMPLES; i < end && i < j->last; i++) {
+        forward_example(j, i, p);
+    }
+}
+
 /* s_0 of examples first..last-1, then the tower. */
 static bool forward_block(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
                           const struct unit_input *in, size_t first, size_t last, real *a)
@@ -152,28 +199,9 @@ static bool forward_block(const struct unit *u, struct unit_scratch *s, const st
     if (s_0 == NULL) {
         return false;
     }
-    real *p = s->p.data;
-    for (size_t i = first; i < last; i++) {
-        size_t steps = in->pair[i + 1] - in->pair[i];
-        if (steps == 0) {
-            continue;
-        }
-        pass->k->mix_rows(p, fold_of(u, &s->fold, FOLD_H), fold_of(u, &s->fold, FOLD_P),
-                          in->q + i * u->e_stride, u->e, u->k_stride);
-        pass_gemm(pass, &(struct gemm){
-                            .c = s_0 + (in->pair[i] - in->pair[first]) * u->k_stride,
-                            .ldc = u->k_stride,
-                            .a = steps_of(u, in, i),
-                            .a_row = u->e_stride,
-                            .a_col = 1,
-                            .b = p,
-                            .ldb = u->k_stride,
-                            .m = steps,
-                            .n = u->k_stride,
-                            .k = u->e,
-                            .bias = (const real *)s->query.data + i * u->k_stride,
-                        });
-    }
+    struct forward_job job = {u, s, pass_alone(pass), in, first, last, s_0};
+    workers_run(pass->workers, (last - first + UNIT_PART_EXAMPLES - 1) / UNIT_PART_EXAMPLES,
+                forward_part, &job);
     return tower_forward(&u->tower, &s->tower, pass, a + in->pair[first], n);
 }
 
@@ -181,7 +209,8 @@ bool unit_forward(const struct unit *u, struct unit_scratch *s, const struct pas
                   const struct unit_input *in, real *a)
 {
     if (!fold(u, s, pass) || !tower_prepare(&u->tower, &s->tower, pass, false) ||
-        !forward_query(u, s, pass, in) || buffer_reals(&s->p, u->e, u->k_stride) == NULL) {
+        !forward_query(u, s, pass, in) ||
+        buffer_reals(&s->p, workers_count(pass->workers) * u->e, u->k_stride) == NULL) {
         return false;
     }
     size_t pairs_max = pass->statistics != NULL ? in->pair[in->n] : UNIT_BLOCK_PAIRS;
@@ -199,18 +228,20 @@ bool unit_forward(const struct unit *u, struct unit_scratch *s, const struct pas
 
 /* ---- backward ----------------------------------------------------------------------------- */
 
-static bool backward_reserve(const struct unit *u, struct unit_scratch *s, size_t n)
+static bool backward_reserve(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
+                             size_t n, size_t n_shards)
 {
     size_t fold_size = (size_t)u->e * u->k_stride;
-    real *dfold = buffer_reals(&s->dfold, 3, fold_size);
-    if (dfold == NULL || buffer_reals(&s->fold_t, 3 * u->k, u->e_stride) == NULL ||
-        buffer_reals(&s->p, u->k, u->e_stride) == NULL ||
-        buffer_reals(&s->dp, u->e, u->k_stride) == NULL ||
+    size_t workers = workers_count(pass->workers);
+    if (buffer_reals(&s->dfold, 3, fold_size) == NULL ||
+        buffer_reals(&s->dparts, n_shards, 2 * fold_size) == NULL ||
+        buffer_reals(&s->fold_t, 3 * u->k, u->e_stride) == NULL ||
+        buffer_reals(&s->p, workers * u->k, u->e_stride) == NULL ||
+        buffer_reals(&s->dp, workers * u->e, u->k_stride) == NULL ||
         buffer_reals(&s->query, n, u->k_stride) == NULL ||
-        !buffer_reserve(&s->sums, u->k_stride, 1, sizeof(double))) {
+        !buffer_reserve(&s->sums, workers, u->k_stride, sizeof(double))) {
         return false;
     }
-    memset(dfold, 0, 3 * fold_size * sizeof *dfold);
     for (size_t f = 0; f < 3; f++) {
         matrix_transpose(fold_t_of(u, &s->fold_t, f), fold_of(u, &s->fold, f), u->e, u->k,
                          u->k_stride, u->e_stride);
@@ -218,46 +249,79 @@ static bool backward_reserve(const struct unit *u, struct unit_scratch *s, size_
     return true;
 }
 
-/* Example i with steps > 0: de += ds_0 P^T;  dP = e^T ds_0, and what follows from it. */
-static void backward_example(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
-                             const struct unit_input *in, size_t i, const real *ds_0, real *de,
-                             real *dq)
+struct backward_job {
+    const struct unit *u;
+    const struct unit_scratch *s;
+    struct pass pass; /* of a worker, who shares nothing further */
+    const struct unit_input *in;
+    const struct shards *shards;
+    const real *ds_0;
+    real *de, *dq;
+};
+
+/* Example i with steps > 0: de += ds_0 P^T;  dP = e^T ds_0, and what follows from it, into the
+ * shard's dfold. */
+static void backward_example(const struct backward_job *j, size_t i, size_t who, real *dfold)
 {
-    size_t steps = in->pair[i + 1] - in->pair[i];
-    size_t step = in->step_offset[in->of_example[i]];
-    const real *q = in->q + i * u->e_stride;
-    real *p_t = s->p.data;
-    real *dp = s->dp.data;
-    pass->k->mix_columns(p_t, fold_t_of(u, &s->fold_t, FOLD_H), fold_t_of(u, &s->fold_t, FOLD_P), q,
-                         u->k, u->e_stride);
-    pass_gemm(pass, &(struct gemm){
-                        .c = de + step * u->e_stride,
-                        .ldc = u->e_stride,
-                        .a = ds_0,
-                        .a_row = u->k_stride,
-                        .a_col = 1,
-                        .b = p_t,
-                        .ldb = u->e_stride,
-                        .m = steps,
-                        .n = u->e_stride,
-                        .k = u->k,
-                        .add = true,
-                    });
-    pass_gemm(pass, &(struct gemm){
-                        .c = dp,
-                        .ldc = u->k_stride,
-                        .a = steps_of(u, in, i),
-                        .a_row = 1,
-                        .a_col = u->e_stride,
-                        .b = ds_0,
-                        .ldb = u->k_stride,
-                        .m = u->e,
-                        .n = u->k_stride,
-                        .k = steps,
-                    });
-    pass->k->mix_backward(fold_of(u, &s->dfold, FOLD_H), fold_of(u, &s->dfold, FOLD_P),
-                          dq + i * u->e_stride, dp, fold_of(u, &s->fold, FOLD_P), q, u->e,
-                          u->k_stride);
+    const struct unit *u = j->u;
+    size_t steps = j->in->pair[i + 1] - j->in->pair[i];
+    size_t step = j->in->step_offset[j->in->of_example[i]];
+    const real *q = j->in->q + i * u->e_stride;
+    const real *ds_0 = j->ds_0 + j->in->pair[i] * u->k_stride;
+    real *p_t = (real *)j->s->p.data + who * u->k * u->e_stride;
+    real *dp = (real *)j->s->dp.data + who * u->e * u->k_stride;
+    j->pass.k->mix_columns(p_t, fold_t_of(u, &j->s->fold_t, FOLD_H),
+                           fold_t_of(u, &j->s->fold_t, FOLD_P), q, u->k, u->e_stride);
+    pass_gemm(&j->pass, &(struct gemm){
+                            .c = j->de + step * u->e_stride,
+                            .ldc = u->e_stride,
+                            .a = ds_0,
+                            .a_row = u->k_stride,
+                            .a_col = 1,
+                            .b = p_t,
+                            .ldb = u->e_stride,
+                            .m = steps,
+                            .n = u->e_stride,
+                            .k = u->k,
+                            .add = true,
+                        });
+    pass_gemm(&j->pass, &(struct gemm){
+                            .c = dp,
+                            .ldc = u->k_stride,
+                            .a = steps_of(u, j->in, i),
+                            .a_row = 1,
+                            .a_col = u->e_stride,
+                            .b = ds_0,
+                            .ldb = u->k_stride,
+                            .m = u->e,
+                            .n = u->k_stride,
+                            .k = steps,
+                        });
+    j->pass.k->mix_backward(dfold, dfold + (size_t)u->e * u->k_stride, j->dq + i * u->e_stride, dp,
+                            fold_of(u, &j->s->fold, FOLD_P), q, u->e, u->k_stride);
+}
+
+static void backward_shard(void *ctx, size_t shard, size_t who)
+{
+    const struct backward_job *j = ctx;
+    const struct unit *u = j->u;
+    size_t fold_size = (size_t)u->e * u->k_stride;
+    real *dfold = (real *)j->s->dparts.data + shard * 2 * fold_size;
+    double *sums = (double *)j->s->sums.data + who * u->k_stride;
+    memset(dfold, 0, 2 * fold_size * sizeof *dfold);
+    for (uint32_t x = j->shards->first[shard]; x < j->shards->first[shard + 1]; x++) {
+        size_t i = ((const uint32_t *)j->shards->order.data)[x];
+        size_t steps = j->in->pair[i + 1] - j->in->pair[i];
+        real *dquery = (real *)j->s->query.data + i * u->k_stride;
+        memset(sums, 0, u->k_stride * sizeof *sums);
+        j->pass.k->column_sums(sums, j->ds_0 + j->in->pair[i] * u->k_stride, steps, u->k_stride);
+        for (size_t c = 0; c < u->k_stride; c++) {
+            dquery[c] = (real)sums[c];
+        }
+        if (steps > 0) {
+            backward_example(j, i, who, dfold);
+        }
+    }
 }
 
 /* From the sums of ds_0 over each example's steps, dquery (B, k_stride):
@@ -298,26 +362,16 @@ static void backward_query(const struct unit *u, struct unit_scratch *s, const s
 }
 
 bool unit_backward(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
-                   const struct unit_input *in, real *de, real *dq, const real *da)
+                   const struct unit_input *in, const struct shards *shards, real *de, real *dq,
+                   const real *da)
 {
     const real *ds_0 = tower_backward(&u->tower, &s->tower, pass, da, in->pair[in->n]);
-    if (ds_0 == NULL || !backward_reserve(u, s, in->n)) {
+    if (ds_0 == NULL || !backward_reserve(u, s, pass, in->n, shards->n)) {
         return false;
     }
-    double *sums = s->sums.data;
-    for (size_t i = 0; i < in->n; i++) {
-        size_t steps = in->pair[i + 1] - in->pair[i];
-        const real *ds_0_i = ds_0 + in->pair[i] * u->k_stride;
-        real *dquery = (real *)s->query.data + i * u->k_stride;
-        memset(sums, 0, u->k_stride * sizeof *sums);
-        pass->k->column_sums(sums, ds_0_i, steps, u->k_stride);
-        for (size_t j = 0; j < u->k_stride; j++) {
-            dquery[j] = (real)sums[j];
-        }
-        if (steps > 0) {
-            backward_example(u, s, pass, in, i, ds_0_i, de, dq);
-        }
-    }
+    struct backward_job job = {u, s, pass_alone(pass), in, shards, ds_0, de, dq};
+    workers_run(pass->workers, shards->n, backward_shard, &job);
+    share_sum_reals(s->dfold.data, s->dparts.data, shards->n, 2 * (size_t)u->e * u->k_stride);
     backward_query(u, s, pass, in, dq);
     unfold(u, s, pass);
     return true;

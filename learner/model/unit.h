@@ -12,6 +12,7 @@
 #ifndef UNDINE_LEARNER_MODEL_UNIT_H
 #define UNDINE_LEARNER_MODEL_UNIT_H
 
+#include "learner/model/shards.h"
 #include "learner/model/tower.h"
 
 struct unit {
@@ -25,9 +26,10 @@ struct unit_scratch {
     struct buffer fold;   /* W_h, W_p, W_c, each (E, k_stride), and b (k_stride) */
     struct buffer fold_t; /* the same transposed, each (K, e_stride) */
     struct buffer dfold;  /* gradients of the three */
+    struct buffer dparts; /* of the first two, those of each shard */
     struct buffer query;  /* c W_c + b (B, k_stride); backward: sums of ds_0 over steps */
-    struct buffer p, dp;  /* P or its transpose; dP */
-    struct buffer sums;   /* double (k_stride) */
+    struct buffer p, dp;  /* P or its transpose; dP; of each worker */
+    struct buffer sums;   /* double (k_stride), of each worker */
     struct tower_scratch tower;
 };
 
@@ -50,8 +52,10 @@ void unit_scratch_release(struct unit_scratch *s);
 /* a (pairs).  False where memory is out. */
 bool unit_forward(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
                   const struct unit_input *in, real *a);
-/* da (pairs).  ADDS into de (T, e_stride), dq (B, e_stride) and the gradients. */
+/* da (pairs).  ADDS into de (T, e_stride), dq (B, e_stride) and the gradients.  shards: of the
+ * batch's sequences. */
 bool unit_backward(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
-                   const struct unit_input *in, real *de, real *dq, const real *da);
+                   const struct unit_input *in, const struct shards *shards, real *de, real *dq,
+                   const real *da);
 
 #endif
