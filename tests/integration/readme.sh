@@ -69,7 +69,7 @@ run_undine() {
   [ -s "$tmp/stdout" ] || fail "says nothing: undine $*"
 }
 
-# A script of ops/ is not run here: it exists, and its --help knows the options.
+# A script of ops/ or tests/bench/ is not run here: it exists, and its --help knows the options.
 check_script() {
   local help
   [ -x "$ROOT/$1" ] || fail "there is no $1"
@@ -94,7 +94,7 @@ while IFS= read -r line; do
   read -r -a words <<< "$line"
   case ${words[0]} in
   undine) run_undine "${words[@]:1}" ;;
-  ./ops/*) check_script "${words[@]}" ;;
+  ./ops/* | ./tests/bench/*) check_script "${words[@]}" ;;
   cmake) check_presets "$line" ;;
   *) fail "a document shows a command that this test does not know: $line" ;;
   esac
