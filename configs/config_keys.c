@@ -1,10 +1,7 @@
 #include "configs/config_keys.h"
 
-#include "base/nearest.h"
 #include "base/workers.h"
 #include "learner/dropout.h"
-
-#include <string.h>
 
 #define MS_SECOND INT64_C(1000)
 #define MS_MINUTE (60 * MS_SECOND)
@@ -44,6 +41,7 @@ static const char *const names_decay[] = {"constant", "exponential", "inverse_sq
                                           NULL};
 static const char *const names_regularizer[] = {"none", "mba", "l2", "difacto", NULL};
 static const char *const names_form[] = {"once", "count", NULL};
+static const char *const names_memory_full[] = {"stop", "evict", NULL};
 static const char *const names_counter[] = {"running", "window", "projected", "fixed", NULL};
 
 static const struct config_key keys[] = {
@@ -492,7 +490,21 @@ static const struct config_key keys[] = {
      AT(trainer.memory_max_bytes),
      RANGE(MIB, TIB),
      .fallback = "4GiB",
-     .doc = "Memory of the embedding tables; beyond it the program stops."},
+     .doc = "Memory of the embedding tables."},
+    {.path = "learner.memory_full",
+     .type = CONFIG_ENUM,
+     AT(trainer.memory_full),
+     .names = names_memory_full,
+     .fallback = "stop",
+     .doc = "Where `memory_max` is reached: `stop` the program, or `evict` the rows that were not "
+            "touched for the longest time (a little earlier, at 28/32 of it)."},
+    {.path = "learner.expire_after",
+     .type = CONFIG_DURATION,
+     AT(trainer.expire_after_ms),
+     RANGE(-1, 36500 * MS_DAY),
+     .fallback = "off",
+     .doc = "An embedding goes when the event time of the examples has moved on by more than this, "
+            "rounded up to days, since the last one that held its id; `off` = never."},
     {.path = "learner.workers",
      .type = CONFIG_INT,
      AT(trainer.workers),
@@ -756,42 +768,4 @@ const struct config_key *config_keys(size_t *n)
 {
     *n = sizeof keys / sizeof keys[0];
     return keys;
-}
-
-const struct config_key *config_key_find(const char *path)
-{
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        if (strcmp(keys[i].path, path) == 0) {
-            return &keys[i];
-        }
-    }
-    return NULL;
-}
-
-bool config_key_in(const struct config_key *key, const char *prefix)
-{
-    size_t len = strlen(prefix);
-    return strncmp(key->path, prefix, len) == 0 && key->path[len] != '\0' &&
-           strpbrk(key->path + len, ".[") == NULL;
-}
-
-const char *config_key_name(const struct config_key *key)
-{
-    const char *dot = strrchr(key->path, '.');
-    return dot != NULL ? dot + 1 : key->path;
-}
-
-const char *config_key_nearest(const char *path)
-{
-    const char *dot = strrchr(path, '.');
-    struct nearest whole = nearest_of(path), name = nearest_of(dot != NULL ? dot + 1 : path);
-    const char *by_name = NULL;
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        const char *before = name.name;
-        nearest_offer(&whole, keys[i].path);
-        nearest_offer(&name, config_key_name(&keys[i]));
-        by_name = name.name != before ? keys[i].path : by_name;
-    }
-    /* A right name in the wrong section is nearer than a wrong one. */
-    return by_name != NULL && name.distance < whole.distance ? by_name : whole.name;
 }

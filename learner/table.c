@@ -65,6 +65,15 @@ static int add_segment(struct table *t, struct undine_err *err)
     return UNDINE_OK;
 }
 
+static void row_begin(const struct table *t, struct table_row *r, uint64_t key)
+{
+    *r = (struct table_row){.key = key};
+    row_initial(r->value, t->opt.dim, key, &t->opt.init);
+    for (uint32_t i = 0; i < t->opt.n_slots; i++) {
+        r->value[t->opt.dim + i] = t->opt.slot_initial;
+    }
+}
+
 static int insert(struct table *t, uint64_t key, uint64_t hash, uint32_t *out,
                   struct undine_err *err)
 {
@@ -83,12 +92,8 @@ static int insert(struct table *t, uint64_t key, uint64_t hash, uint32_t *out,
     if (rc < 0) {
         return rc;
     }
-    struct table_row *r = table_row(t, row);
-    *r = (struct table_row){.key = key};
-    row_initial(r->value, t->opt.dim, key, &t->opt.init);
-    for (uint32_t i = 0; i < t->opt.n_slots; i++) {
-        r->value[t->opt.dim + i] = t->opt.slot_initial;
-    }
+    row_begin(t, table_row(t, row), key);
+    t->n_inserted++;
     t->n_rows++;
     *out = row;
     return UNDINE_OK;
@@ -110,7 +115,8 @@ static inline uint32_t find(const struct table *t, uint64_t key, uint64_t hash)
 
 uint32_t table_find(const struct table *t, uint64_t key)
 {
-    return find(t, key, table_index_hash(key));
+    uint32_t row = find(t, key, table_index_hash(key));
+    return row != TABLE_NONE && table_gone(t, table_row(t, row)) ? TABLE_NONE : row;
 }
 
 static inline const struct table_index_slot *first_slot(const struct table *t, uint64_t hash)
@@ -129,33 +135,11 @@ static inline void prefetch_row(const struct table *t, uint64_t key)
     }
 }
 
-int table_need(struct table *t, const uint64_t *keys, uint32_t *rows, size_t n,
-               struct undine_err *err)
-{
-    for (size_t i = 0; i < n; i++) {
-        /* Slots are fetched 2 * LOOKAHEAD ids ahead, the rows they name LOOKAHEAD ahead. */
-        if (i + 2 * LOOKAHEAD < n) {
-            __builtin_prefetch(first_slot(t, table_index_hash(keys[i + 2 * LOOKAHEAD])));
-        }
-        if (i + LOOKAHEAD < n) {
-            prefetch_row(t, keys[i + LOOKAHEAD]);
-        }
-        uint64_t hash = table_index_hash(keys[i]);
-        uint32_t row = find(t, keys[i], hash);
-        if (row == TABLE_NONE) {
-            UNDINE_ASSERT(keys[i] != 0);
-            int rc = insert(t, keys[i], hash, &row, err);
-            if (rc < 0) {
-                return rc;
-            }
-        }
-        rows[i] = row;
-    }
-    return UNDINE_OK;
-}
-
 static int note_tombstone(struct table *t, uint64_t key, struct undine_err *err)
 {
+    if (t->opt.silent) {
+        return UNDINE_OK;
+    }
     if (t->n_tombstones == t->tombstones_capacity) {
         size_t capacity = t->tombstones_capacity > 0 ? 2 * t->tombstones_capacity : 64;
         uint64_t *tombstones = realloc(t->tombstones, capacity * sizeof *tombstones);
@@ -169,22 +153,59 @@ static int note_tombstone(struct table *t, uint64_t key, struct undine_err *err)
     return UNDINE_OK;
 }
 
-int table_erase(struct table *t, uint64_t key, struct undine_err *err)
+/* An id whose row is gone is met again, before the sweep came to it. */
+static int begin_anew(struct table *t, struct table_row *r, struct undine_err *err)
 {
-    uint64_t hash = table_index_hash(key);
-    uint32_t row = find(t, key, hash), last = t->n_rows - 1;
-    if (row == TABLE_NONE) {
-        return 0;
+    int rc = note_tombstone(t, r->key, err);
+    if (rc == UNDINE_OK) {
+        row_begin(t, r, r->key);
+        t->n_removed++;
     }
-    int rc = note_tombstone(t, key, err);
+    return rc;
+}
+
+int table_need(struct table *t, const uint64_t *keys, uint32_t *rows, size_t n,
+               struct undine_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        /* Slots are fetched 2 * LOOKAHEAD ids ahead, the rows they name LOOKAHEAD ahead. */
+        if (i + 2 * LOOKAHEAD < n) {
+            __builtin_prefetch(first_slot(t, table_index_hash(keys[i + 2 * LOOKAHEAD])));
+        }
+        if (i + LOOKAHEAD < n) {
+            prefetch_row(t, keys[i + LOOKAHEAD]);
+        }
+        uint64_t hash = table_index_hash(keys[i]);
+        uint32_t row = find(t, keys[i], hash);
+        int rc = UNDINE_OK;
+        if (row == TABLE_NONE) {
+            UNDINE_ASSERT(keys[i] != 0);
+            rc = insert(t, keys[i], hash, &row, err);
+        } else if (table_gone(t, table_row(t, row))) {
+            rc = begin_anew(t, table_row(t, row), err);
+        }
+        if (rc < 0) {
+            return rc;
+        }
+        rows[i] = row;
+    }
+    return UNDINE_OK;
+}
+
+static int remove_row(struct table *t, uint32_t row, struct undine_err *err)
+{
+    struct table_row *r = table_row(t, row);
+    int rc = note_tombstone(t, r->key, err);
     if (rc < 0) {
         return rc;
     }
-    table_index_remove(&t->index, hash, row);
+    t->n_removed += table_gone(t, r);
+    table_index_remove(&t->index, table_index_hash(r->key), row);
+    uint32_t last = t->n_rows - 1;
     struct table_row *end = table_row(t, last);
     if (row != last) {
         table_index_move(&t->index, table_index_hash(end->key), last, row);
-        memcpy(table_row(t, row), end, t->row_bytes);
+        memcpy(r, end, t->row_bytes);
     }
     memset(end, 0, t->row_bytes); /* nothing of a forgotten user stays in memory */
     t->n_rows--;
@@ -192,7 +213,24 @@ int table_erase(struct table *t, uint64_t key, struct undine_err *err)
     if (t->n_rows + 2 * TABLE_SEGMENT_ROWS <= t->n_segments * TABLE_SEGMENT_ROWS) {
         drop_segment(t);
     }
-    return 1;
+    return UNDINE_OK;
+}
+
+int table_erase(struct table *t, uint64_t key, struct undine_err *err)
+{
+    uint32_t row = find(t, key, table_index_hash(key));
+    if (row == TABLE_NONE) {
+        return 0;
+    }
+    bool gone = table_gone(t, table_row(t, row));
+    int rc = remove_row(t, row, err);
+    return rc < 0 ? rc : !gone;
+}
+
+int table_sweep_row(struct table *t, uint32_t row, struct undine_err *err)
+{
+    UNDINE_ASSERT(table_gone(t, table_row(t, row)));
+    return remove_row(t, row, err);
 }
 
 void table_tombstones_clear(struct table *t)

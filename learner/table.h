@@ -39,6 +39,7 @@ struct table_options {
     uint32_t dim;       /* floats of a row's weights (model_row_width) */
     uint32_t n_slots;   /* floats of optimizer state a row */
     float slot_initial; /* their first value */
+    bool silent;        /* what is erased leaves no tombstone */
     struct row_init init;
 };
 
@@ -48,7 +49,10 @@ struct table {
     size_t row_bytes;
     uint8_t **segments;
     size_t n_segments, segments_capacity;
-    uint32_t n_rows;
+    uint32_t n_rows; /* rows that are gone and not swept yet included */
+    uint32_t gone;   /* rows last touched at this step or before are gone (retention.h); 0 = none */
+    uint64_t n_inserted,
+        n_removed; /* rows made; rows taken away or made anew after they were gone */
     struct table_index index;
     uint64_t *tombstones; /* ids erased since table_tombstones_clear */
     size_t n_tombstones, tombstones_capacity;
@@ -69,16 +73,23 @@ static inline uint64_t table_bytes(const struct table *t)
     return t->account.bytes + t->index.account.bytes;
 }
 
+static inline bool table_gone(const struct table *t, const struct table_row *r)
+{
+    return r->stamp != 0 && r->stamp <= t->gone && r->key != ROW_SHARED_KEY;
+}
+
 /* Row number of an id, or TABLE_NONE. */
 uint32_t table_find(const struct table *t, uint64_t key);
-/* Row numbers of n ids (none 0), made where they are new.  UNDINE_ENOMEM, UNDINE_EFULL: the rows
- * made so far stay, with their initial weights. */
+/* Row numbers of n ids (none 0), made where they are new or anew where they are gone.
+ * UNDINE_ENOMEM, UNDINE_EFULL: the rows made so far stay, with their initial weights. */
 int table_need(struct table *t, const uint64_t *keys, uint32_t *rows, size_t n,
                struct undine_err *err);
 
 /* Drop an id's row, which gives its number to the last one, and note it as a tombstone.  1 =
  * dropped, 0 = it had none, < 0 = UNDINE_ENOMEM and nothing changed. */
 int table_erase(struct table *t, uint64_t key, struct undine_err *err);
+/* Take a row that is gone away, as table_erase does. */
+int table_sweep_row(struct table *t, uint32_t row, struct undine_err *err);
 /* Forget the tombstones: whoever ships them to scorers has them. */
 void table_tombstones_clear(struct table *t);
 

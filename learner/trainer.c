@@ -124,6 +124,7 @@ static int open_arrays(struct trainer *t, struct undine_err *err)
 static int open_parts(struct trainer *t, struct undine_err *err)
 {
     int rc = open_tables(t, err);
+    rc = rc < 0 ? rc : trainer_rows_open(t, err);
     if (rc == UNDINE_OK) {
         rc = regularizer_open(&t->regularizer, &t->opt.regularizer, &t->schema, t->opt.table_rate,
                               err);
@@ -202,6 +203,7 @@ void trainer_close(struct trainer *t)
     for (uint32_t k = 0; k < t->schema.n_tables; k++) {
         table_release(&t->table[k]);
     }
+    retention_release(&t->retention);
     regularizer_release(&t->regularizer);
     model_scratch_close(t->scratch);
     model_close(t->model);
@@ -254,7 +256,7 @@ static int forget(struct trainer *t, const struct example *e, struct undine_err 
     for (uint32_t f = 0; f < t->schema.n_fields; f++) {
         const struct schema_field *field = &t->schema.fields[f];
         for (uint32_t i = 0; field->user_id && i < e->counts[f]; i++) {
-            int rc = table_erase(&t->table[field->table], ids[i], err);
+            int rc = trainer_rows_forget(t, field->table, ids[i], err);
             if (rc < 0) {
                 return rc;
             }
@@ -379,6 +381,9 @@ static void copy_totals(struct trainer *t, struct trainer_metrics *out)
         .batches_skipped = t->counters.batches_skipped,
         .rows = t->rows,
         .rows_forgotten = t->counters.rows_forgotten,
+        .rows_expired = t->published_retention.rows_expired,
+        .rows_evicted = t->published_retention.rows_evicted,
+        .tombstones = t->tombstones,
         .example_digest = t->counters.example_digest,
         .auc = metrics_auc(m),
         .logloss = metrics_logloss(&m->sums),

@@ -24,6 +24,7 @@
 #include "learner/model/model.h"
 #include "learner/optimizer.h"
 #include "learner/regularizer.h"
+#include "learner/retention.h"
 #include "learner/schedule.h"
 #include "learner/snapshot.h"
 
@@ -42,8 +43,10 @@ struct trainer_options {
     uint64_t metrics_window;      /* predictions kept for exact windowed AUC and GAUC */
     struct frozen_options frozen; /* block 0: the caller freezes (trainer_freeze) */
     uint32_t workers; /* threads that share a step, the caller included; 0 = 1; equal bits */
-    uint64_t
-        memory_max_bytes; /* of the embedding tables: beyond it the trainer stops (UNDINE_EFULL) */
+    uint64_t memory_max_bytes; /* of the embedding tables: beyond it the trainer stops
+                                  (UNDINE_EFULL), or rows go */
+    enum retention_full memory_full;
+    int64_t expire_after_ms; /* event time without a touch, rounded up to days; 0 = never */
 };
 
 struct trainer_frozen { /* of one model over a block (frozen.h); NaN where there is nothing */
@@ -66,6 +69,8 @@ struct trainer_metrics {
     uint32_t workers;                     /* that shared them in this process */
     uint64_t batches_skipped;             /* non-finite loss or gradient; part of `batches` */
     uint64_t rows_forgotten;              /* dropped for forgotten users */
+    uint64_t rows_expired, rows_evicted;
+    uint64_t tombstones; /* ids dropped since the last snapshot, for whatever reason */
     double popularity_auc,
         popularity_logloss; /* since start: the first candidate field's click rate */
     struct trainer_frozen frozen;

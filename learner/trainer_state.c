@@ -6,6 +6,7 @@
  *   train  optimizer.<parameter>  (slots, size) f32: state of a trained parameter, kind by kind
  *          trainer.counters       (7) u64: examples, positives, batches, skipped, steps, forgotten,
  *                                 example digest
+ *          trainer.retention      (3) u64: rows expired, rows evicted, waiting ids dropped
  *          regularizer.*          where it has state of its own: l2.log_keep (tables) f64,
  *                                 l2.since (1) u64; window.next (1) u64, window.starts (n) u32;
  *                                 counts (32) u8: checksum of the file that fixed counts are from
@@ -27,7 +28,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_COUNTERS = 7, METRICS_JSON_MAX = 2048, ROWS_RUN = 1024 };
+enum { N_COUNTERS = 7, N_RETENTION = 3, METRICS_JSON_MAX = 2048, ROWS_RUN = 1024 };
+_Static_assert(sizeof(struct retention_counters) == N_RETENTION * sizeof(uint64_t),
+               "retention_counters is saved as an array");
 _Static_assert(sizeof(struct trainer_counters) == N_COUNTERS * sizeof(uint64_t),
                "trainer_counters is saved as an array");
 
@@ -226,6 +229,8 @@ static bool copy_all(struct trainer *t, struct snapshot *s)
                sizeof t->counters) &&
            put(s, "trainer", "guard", SNAPSHOT_U8, sizeof t->guard, 0, &t->guard,
                sizeof t->guard) &&
+           put(s, "trainer", "retention", SNAPSHOT_U64, N_RETENTION, 0, &t->retention.counters,
+               sizeof t->retention.counters) &&
            regularizer_snapshot(&t->regularizer, t->schema.n_tables, s) &&
            metrics_save(&t->metrics, "metrics", s) &&
            metrics_save(&t->popularity_metrics, "popularity", s) &&
@@ -237,6 +242,11 @@ int trainer_snapshot(struct trainer *t, struct snapshot **out, struct undine_err
     struct snapshot *s = snapshot_new();
     if (s == NULL) {
         return no_memory(err);
+    }
+    int rc = retention_sweep(&t->retention, true, err);
+    if (rc < 0) {
+        snapshot_free(s);
+        return rc;
     }
     s->schema = t->schema;
     s->model = t->opt.model;
@@ -376,7 +386,12 @@ static int restore_rows_all(struct trainer *t, const struct snapshot *s, struct 
     for (uint32_t k = 0; rc == UNDINE_OK && k < t->schema.n_tables; k++) {
         rc = restore_table(&t->table[k], &s->table[k], raw, err);
     }
-    return rc;
+    /* Versions from before there was retention have dropped nothing. */
+    if (rc == UNDINE_OK && snapshot_find(s->train, s->n_train, "trainer.retention") != NULL) {
+        rc = get_train(s, "trainer", "retention", SNAPSHOT_U64, N_RETENTION, &t->retention.counters,
+                       sizeof t->retention.counters, err);
+    }
+    return rc < 0 ? rc : retention_restore(&t->retention, err);
 }
 
 static int restore_dense(struct trainer *t, const struct snapshot *s, struct undine_err *err)

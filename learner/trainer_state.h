@@ -10,6 +10,7 @@
 #include "learner/frozen.h"
 #include "learner/metrics.h"
 #include "learner/popularity.h"
+#include "learner/retention.h"
 #include "learner/table.h"
 #include "learner/trainer.h"
 
@@ -25,6 +26,7 @@ struct trainer {
     struct trainer_options opt;
     struct table_budget budget;
     struct table table[SCHEMA_TABLES_MAX];
+    struct retention retention;
     struct regularizer regularizer;
     struct workers *workers; /* NULL = the caller alone */
     struct model *model;
@@ -50,6 +52,8 @@ struct trainer {
     struct metrics metrics, popularity_metrics;
     uint64_t rows, table_bytes, published_seq;
     int64_t published_event_time_ms;
+    struct retention_counters published_retention;
+    uint64_t tombstones;
     int64_t training_ns;
 
     pthread_mutex_t query_lock;      /* owner of window_copy; taken before `lock` */
@@ -64,6 +68,18 @@ struct trainer {
 
 /* Predict the examples of the builder, then learn them; empties the builder. */
 int trainer_train_batch(struct trainer *t, struct undine_err *err);
+
+/* trainer_rows.c: which rows there are.  The step and event day that the open batch is learned as.
+ */
+uint32_t trainer_now(const struct trainer *t);
+uint32_t trainer_today(const struct trainer *t);
+int trainer_rows_open(struct trainer *t, struct undine_err *err);
+/* Around a batch; learned: it was not skipped. */
+int trainer_rows_begin(struct trainer *t, struct undine_err *err);
+int trainer_rows_end(struct trainer *t, uint32_t now, bool learned, struct undine_err *err);
+/* Drop an id's row.  1 = dropped, 0 = it had none. */
+int trainer_rows_forget(struct trainer *t, uint32_t table, uint64_t id, struct undine_err *err);
+
 /* Copy the learner's own progress to where trainer_metrics sees it. */
 void trainer_publish_progress(struct trainer *t);
 

@@ -15,15 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { DAY_MS = 86400000 };
 /* A finite gradient beyond this is none: its square, or a step by it, would not be finite. */
 #define GRADIENT_NORM_MAX 1e15
-
-static uint32_t event_day(int64_t time_ms)
-{
-    int64_t day = time_ms / DAY_MS;
-    return time_ms < 0 ? 0 : day > UINT32_MAX ? UINT32_MAX : (uint32_t)day;
-}
 
 static bool all_finite(const float *x, size_t n)
 {
@@ -152,6 +145,7 @@ static void update_table(struct trainer *t, uint32_t k, const struct optimizer_s
     const struct batch_builder_table *rows = &t->builder->table[k];
     uint32_t dim = t->table[k].opt.dim;
     uint32_t stamp = t->counters.steps < UINT32_MAX ? (uint32_t)t->counters.steps : UINT32_MAX;
+    bool retain = retention_on(&t->retention);
     for (uint32_t i = 0; i < rows->n_rows; i++) {
         if (i + 8 < rows->n_rows) {
             const struct table_row *next = table_row(&t->table[k], rows->row[i + 8]);
@@ -163,6 +157,9 @@ static void update_table(struct trainer *t, uint32_t k, const struct optimizer_s
         float *grad = rows->grad + (size_t)i * dim;
         float shrink =
             regularizer_touch(&t->regularizer, k, r, rows->instances[i], step->rate, grad, dim);
+        if (retain) {
+            retention_touch(&t->retention, k, r, stamp, day);
+        }
         r->seen_day = day;
         r->stamp = stamp;
         optimizer_apply(step, r->value, r->value + dim, grad, dim, shrink);
@@ -189,7 +186,7 @@ static void update(struct trainer *t)
     double factor = schedule_factor(&t->opt.schedule, t->counters.examples + t->builder->n);
     uint64_t step = ++t->counters.steps;
     struct optimizer_step dense = optimizer_step(opt, factor * opt->dense_rate, step);
-    uint32_t day = event_day(t->builder->last_emit_ms);
+    uint32_t day = trainer_today(t);
     regularizer_begin(&t->regularizer, step, t->counters.examples, t->builder->n);
     for (uint32_t k = 0; k < t->schema.n_tables; k++) {
         struct optimizer_step rows = optimizer_step(opt, factor * t->opt.table_rate[k], step);
@@ -324,12 +321,16 @@ static int learn(struct trainer *t, struct undine_err *err)
 
 void trainer_publish_progress(struct trainer *t)
 {
-    uint64_t rows = 0;
+    uint64_t rows = 0, tombstones = 0;
     for (uint32_t k = 0; k < t->schema.n_tables; k++) {
         rows += t->table[k].n_rows;
+        tombstones += t->table[k].n_tombstones;
     }
+    uint64_t unswept = retention_unswept(&t->retention, false);
     (void)pthread_mutex_lock(&t->lock);
-    t->rows = rows;
+    t->rows = rows - unswept;
+    t->tombstones = tombstones + unswept;
+    t->published_retention = t->retention.counters;
     t->table_bytes = t->budget.used_bytes;
     t->published_seq = t->trained_seq;
     t->published_event_time_ms = t->event_time_ms;
@@ -342,7 +343,9 @@ int trainer_train_batch(struct trainer *t, struct undine_err *err)
     struct batch_builder *b = t->builder;
     UNDINE_ASSERT(b->n > 0);
     int64_t start_ns = clock_monotonic_ns();
-    int rc = batch_builder_gather(b, t->table, err);
+    uint32_t now = trainer_now(t);
+    int rc = trainer_rows_begin(t, err);
+    rc = rc < 0 ? rc : batch_builder_gather(b, t->table, err);
     if (rc == UNDINE_OK) {
         rc = trainer_frozen_score(t, err);
     }
@@ -350,6 +353,8 @@ int trainer_train_batch(struct trainer *t, struct undine_err *err)
         catch_up(t);
         rc = learn(t, err);
     }
+    int learned = rc;
+    rc = rc < 0 ? rc : trainer_rows_end(t, now, learned, err);
     if (rc < 0) {
         return undine_err_prefix(err, "training examples %llu to %llu",
                                  (unsigned long long)t->trained_seq,
@@ -363,7 +368,7 @@ int trainer_train_batch(struct trainer *t, struct undine_err *err)
     t->counters.examples += b->n;
     t->counters.positives += positives;
     t->counters.batches++;
-    t->counters.batches_skipped += rc == 0;
+    t->counters.batches_skipped += learned == 0;
     t->counters.example_digest = t->next_digest;
     t->training_ns += clock_monotonic_ns() - start_ns;
     (void)pthread_mutex_unlock(&t->lock);

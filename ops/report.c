@@ -102,6 +102,9 @@ int report_write(FILE *out, const struct daemon_status *st, double seconds, stru
     put_u64(o, "batches_skipped", m->batches_skipped);
     put_u64(o, "workers", m->workers);
     put_u64(o, "rows", m->rows);
+    put_u64(o, "rows_forgotten", m->rows_forgotten);
+    put_u64(o, "rows_expired", m->rows_expired);
+    put_u64(o, "rows_evicted", m->rows_evicted);
     put_u64(o, "rss_bytes", report_rss_bytes_max());
     put_u64(o, "version", st->version.number);
     char kernels[BLAS_KERNELS_MAX];

@@ -6,6 +6,10 @@
 
 #include <stdint.h>
 
+/* The row that all ids share which are not admitted to one of their own (yet), where there is
+ * admission: it stands in the table under this key, which hash_feature never returns. */
+#define ROW_SHARED_KEY UINT64_MAX
+
 struct row_init {
     uint64_t seed;
     float scale;      /* standard deviation of a normal, 0 = zeros */
