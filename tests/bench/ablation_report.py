@@ -141,36 +141,47 @@ def grid_table(lines, out_dir):
     return out
 
 
+def held_name(r):
+    return r["reg"] if r["reg"] == "none" else "%s %g" % (r["reg"], r["strength"])
+
+
+def held_table(runs_of, names, n, passes):
+    out = ["| regularizer | seeds | pass | AUC | GAUC | logloss | training logloss |", "|---|---|---|---|---|---|---|"]
+    for name in names:
+        for p in range(1, passes + 1):
+            runs = [r for r in runs_of[name] if r["pass"] == p and r["examples"] == n]
+            if runs:
+                cells = [number(*mean_sd([r["held"][m] for r in runs]), len(runs)) for m in METRICS]
+                cells.append("%.4f" % statistics.mean(r["all"]["logloss"] for r in runs))
+                out.append("| %s | %d | %d | %s |" % (name, len(runs), p, " | ".join(cells)))
+    return out
+
+
 def held_curves(lines, out_dir):
-    held = [r for r in lines if r["kind"] == "held"]
     out = []
-    for data in order(held, "data"):
-        n = max(r["examples"] for r in held if r["data"] == data)
-        passes = max(r["pass"] for r in held if r["data"] == data)
+    for data in order([r for r in lines if r["kind"] == "held"], "data"):
+        runs_of = collections.defaultdict(list)
+        for r in lines:
+            if r["kind"] == "held" and r["data"] == data:
+                runs_of[held_name(r)].append(r)
+        names = sorted(runs_of, key=lambda x: (x != "none", x))
+        n = max(r["examples"] for runs in runs_of.values() for r in runs)
+        passes = max(r["pass"] for runs in runs_of.values() for r in runs)
         for metric in "auc", "logloss":
             series = []
-            for reg in order(held, "reg"):
+            for name in names:
                 at = collections.defaultdict(list)
-                for r in held:
-                    if r["data"] == data and r["reg"] == reg:
-                        at[r["pass"] - 1 + r["examples"] / n].append(r["held"][metric])
-                series.append((reg, [(x,) + mean_sd(v) for x, v in sorted(at.items())]))
-            name = "ablation-passes-%s-%s.svg" % (data, metric)
-            ablation_plot.lines(os.path.join(out_dir, name),
+                for r in runs_of[name]:
+                    at[r["pass"] - 1 + r["examples"] / n].append(r["held"][metric])
+                series.append((name, [(x,) + mean_sd(v) for x, v in sorted(at.items())]))
+            file = "ablation-passes-%s-%s.svg" % (data, metric)
+            ablation_plot.lines(os.path.join(out_dir, file),
                                 "%s: %s of the last fifth, never learned" % (NAMES[data], TITLES[metric]),
                                 "passes over the first four fifths", "%s, held out" % TITLES[metric], series,
                                 marks=range(1, passes))
-            out += ["", "![%s](%s)" % (metric, name)]
-        out += ["", "**%s, DIN+Dice: held out, at the end of each pass**" % NAMES[data], "",
-                "| regularizer | seeds | pass | AUC | GAUC | logloss | training logloss |", "|---|---|---|---|---|---|---|"]
-        for reg in order(held, "reg"):
-            for p in range(1, passes + 1):
-                runs = [r for r in held if r["data"] == data and r["reg"] == reg and r["pass"] == p and
-                        r["examples"] == n]
-                if runs:
-                    cells = [number(*mean_sd([r["held"][m] for r in runs]), len(runs)) for m in METRICS]
-                    cells.append("%.4f" % statistics.mean(r["all"]["logloss"] for r in runs))
-                    out.append("| %s %g | %d | %d | %s |" % (reg, runs[0]["strength"], len(runs), p, " | ".join(cells)))
+            out += ["", "![%s](%s)" % (metric, file)]
+        out += ["", "**%s, DIN+Dice: held out, at the end of each pass**" % NAMES[data], ""]
+        out += held_table(runs_of, names, n, passes)
     return out
 
 
