@@ -191,7 +191,7 @@ Made by one command, which imports the data, learns every setting and writes thi
 `ablation.jsonl`, the results one by one:
 
 ```sh
-tests/bench/ablation --build build/release
+./tests/bench/ablation --build build/release
 ```
 
 Every setting learns the same examples in the same order, and differs in what its name says alone: mini-batches of 256,
