@@ -368,6 +368,18 @@ static const struct config_key keys[] = {
      REALS(0, 1),
      .fallback = "0.1",
      .doc = "PReLU: initial slope of the negative side."},
+    {.path = "model.sum_history",
+     .type = CONFIG_BOOL,
+     AT(trainer.model.sum_history),
+     .fallback = "false",
+     .doc = "`din`: the layers see of each sequence the plain sum s of its steps too, and c*s with "
+            "the candidate c (the head of DIN in DIEN's code)."},
+    {.path = "model.product",
+     .type = CONFIG_BOOL,
+     AT(trainer.model.product),
+     .fallback = "false",
+     .doc = "The layers see of each sequence c*v too, the candidate times the pooled history (the "
+            "head of the authors' code)."},
     {.path = "model.linear",
      .type = CONFIG_BOOL,
      AT(trainer.model.linear),

@@ -58,7 +58,7 @@ static void declare(struct model *m)
     }
     for (uint32_t i = 0; i < schema->n_sequences; i++) {
         sequence_declare(&m->sequence[i], &m->params, schema, i, m->field_x, x, &m->opt);
-        x += schema_step_dim(schema, i);
+        x += cross_width(schema_step_dim(schema, i), &m->opt);
     }
     m->x_dim = x;
     m->x_stride = kernels_stride(x);
@@ -80,6 +80,13 @@ int model_open(struct model **out, const struct schema *schema, const struct mod
     int rc = model_options_check(opt, err);
     if (rc != UNDINE_OK) {
         return undine_err_prefix(err, "model");
+    }
+    if (schema->n_sequences == 0 && (opt->product || opt->sum_history)) {
+        return undine_err_set(
+            err, UNDINE_ECONFIG,
+            "model.%s is true, but the schema has no sequence that it could cross "
+            "with the candidate: declare one, or set it to false",
+            opt->product ? "product" : "sum_history");
     }
     struct model *m = calloc(1, sizeof *m);
     if (m == NULL) {
@@ -305,7 +312,7 @@ static bool backward(struct model *m, struct model_scratch *s, const struct batc
     }
     for (uint32_t i = 0; i < m->schema.n_sequences; i++) {
         if (!sequence_backward(&m->sequence[i], &s->sequence[i], &pass, batch, &batch->sequence[i],
-                               dx, m->x_stride)) {
+                               s->x.data, dx, m->x_stride)) {
             return false;
         }
     }

@@ -4,7 +4,8 @@
  * 1706.06978, sec. 4.3: a local activation unit weights each step for the candidate, no softmax).
  * Both share embedding bags, pooling, MLP and head; trainer and scorer share this forward.
  *
- * x = [pooled user, candidate and context fields | v_U per sequence] -> MLP -> one logit
+ * x = [pooled user, candidate and context fields | v_U per sequence, and what crosses it with the
+ * candidate: cross.h] -> MLP -> one logit
  * (equivalent to the paper's two-way softmax, algorithms: 2.2), to which a linear part may be
  * added.
  *
@@ -58,6 +59,8 @@ struct model_options {
         double alpha;    /* initial slope of the negative side, 0 */
     } dice;
     double prelu_alpha; /* 0.1 */
+    bool sum_history;   /* din: x has each sequence's plain sum s and c*s too: cross.h */
+    bool product;       /* x has c*v_U of each sequence too: cross.h */
     bool linear;        /* a first order part beside the MLP: linear.h */
     uint64_t seed;      /* initial weights are a function of seed and parameter name alone */
 };

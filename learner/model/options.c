@@ -112,6 +112,11 @@ int model_options_check(const struct model_options *o, struct undine_err *err)
     if (rc == UNDINE_OK) {
         rc = check_number("prelu_alpha", o->prelu_alpha, -10.0, 10.0, err);
     }
+    if (rc == UNDINE_OK && o->sum_history && o->kind == MODEL_BASE) {
+        rc = undine_err_set(err, UNDINE_ECONFIG,
+                            "sum_history is true with kind `base`, whose v_U is already the pooled "
+                            "history: set it to false (`product` has c*v_U), or kind to `din`");
+    }
     if (rc == UNDINE_OK && o->seed > INT64_MAX) {
         rc = undine_err_set(err, UNDINE_ECONFIG, "seed is %llu, expected 0..%lld",
                             (unsigned long long)o->seed, (long long)INT64_MAX);
@@ -136,14 +141,17 @@ char *model_options_to_json(const struct model_options *o)
         return NULL;
     }
     json_t *root = json_pack(
-        "{s:s, s:s, s:{s:s, s:o, s:s, s:s}, s:{s:o, s:s}, s:{s:s, s:f, s:f, s:f}, s:f, s:b, s:I}",
+        "{s:s, s:s, s:{s:s, s:o, s:s, s:s}, s:{s:o, s:s}, s:{s:s, s:f, s:f, s:f}, s:f, s:b, s:b, "
+        "s:b, "
+        "s:I}",
         "kind", KINDS[o->kind], "base_pool", POOLS[o->base_pool], "unit", "input",
         INPUTS[o->unit.input], "hidden", layers_to_json(o->unit.n_hidden, o->unit.hidden),
         "activation", ACTIVATIONS[o->unit.activation], "normalize", NORMALIZES[o->unit.normalize],
         "mlp", "hidden", layers_to_json(o->mlp.n_hidden, o->mlp.hidden), "activation",
         ACTIVATIONS[o->mlp.activation], "dice", "mode", DICES[o->dice.mode], "eps", o->dice.eps,
         "momentum", o->dice.momentum, "alpha", o->dice.alpha, "prelu_alpha", o->prelu_alpha,
-        "linear", (int)o->linear, "seed", (json_int_t)o->seed);
+        "sum_history", (int)o->sum_history, "product", (int)o->product, "linear", (int)o->linear,
+        "seed", (json_int_t)o->seed);
     char *text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     return text;
@@ -313,6 +321,8 @@ static int read_options(struct model_options *o, json_t *root, struct undine_err
         {"mlp", "mlp", MEMBER_OBJECT, NULL, NULL, NULL, mlp, sizeof mlp / sizeof mlp[0]},
         {"dice", "dice", MEMBER_OBJECT, NULL, NULL, NULL, dice, sizeof dice / sizeof dice[0]},
         {"prelu_alpha", "prelu_alpha", MEMBER_NUMBER, NULL, &o->prelu_alpha, NULL, NULL, 0},
+        {"sum_history", "sum_history", MEMBER_BOOL, NULL, &o->sum_history, NULL, NULL, 0},
+        {"product", "product", MEMBER_BOOL, NULL, &o->product, NULL, NULL, 0},
         {"linear", "linear", MEMBER_BOOL, NULL, &o->linear, NULL, NULL, 0},
         {"seed", "seed", MEMBER_SEED, NULL, &o->seed, NULL, NULL, 0},
     };

@@ -29,6 +29,7 @@ void sequence_declare(struct sequence *q, struct params *p, const struct schema 
         q->field[i].pool = f->pool;
         q->field[i].x = field_x[from->field[i]];
     }
+    cross_declare(&q->cross, e, x, opt);
     if (q->din) {
         char prefix[MODEL_PARAM_NAME_MAX];
         (void)snprintf(prefix, sizeof prefix, "unit.%s", from->name);
@@ -53,6 +54,7 @@ void sequence_scratch_release(struct sequence_scratch *s)
     buffer_release(&s->pair);
     buffer_release(&s->a);
     buffer_release(&s->da);
+    buffer_release(&s->sum);
     shards_release(&s->shards);
     unit_scratch_release(&s->unit);
 }
@@ -192,10 +194,14 @@ static struct unit_input unit_input(const struct sequence_scratch *s,
     };
 }
 
+static bool has_query(const struct sequence *q)
+{
+    return q->din || cross_any(&q->cross);
+}
+
 /* Weights before normalisation. */
 static bool forward_weights(const struct sequence *q, struct sequence_scratch *s,
-                            const struct pass *pass, const struct unit_input *u, const real *x,
-                            size_t x_stride)
+                            const struct pass *pass, const struct unit_input *u)
 {
     real *a = s->a.data;
     if (!q->din) {
@@ -204,7 +210,6 @@ static bool forward_weights(const struct sequence *q, struct sequence_scratch *s
         }
         return true;
     }
-    gather_query(q, s->q.data, x, x_stride, u->n);
     return unit_forward(&q->unit, &s->unit, pass, u, a);
 }
 
@@ -246,13 +251,17 @@ bool sequence_forward(const struct sequence *q, struct sequence_scratch *s, cons
     }
     embed_steps(q, s, pass, batch, in);
     struct unit_input u = unit_input(s, in, batch->n);
-    if (!forward_weights(q, s, pass, &u, x, x_stride)) {
+    if (has_query(q)) {
+        gather_query(q, s->q.data, x, x_stride, u.n);
+    }
+    if (!forward_weights(q, s, pass, &u)) {
         return false;
     }
     struct pool_job job = {.q = q, .s = s, .pass = pass, .in = &u, .x = x, .x_stride = x_stride};
     workers_run(pass->workers, (u.n + POOL_PART_EXAMPLES - 1) / POOL_PART_EXAMPLES, pool_part,
                 &job);
-    return true;
+    struct cross_input across = {.in = in, .n = u.n, .x_stride = x_stride, .query = u.q};
+    return cross_forward(&q->cross, &s->sum, &across, u.e, x);
 }
 
 /* ---- backward ----------------------------------------------------------------------------- */
@@ -300,9 +309,10 @@ static void scatter_query(const struct sequence *q, const real *dq, real *dx, si
 
 bool sequence_backward(const struct sequence *q, struct sequence_scratch *s,
                        const struct pass *pass, const struct batch *batch,
-                       const struct batch_sequences *in, real *dx, size_t x_stride)
+                       const struct batch_sequences *in, const real *x, real *dx, size_t x_stride)
 {
     struct unit_input u = unit_input(s, in, batch->n);
+    struct cross_input across = {.in = in, .n = u.n, .x_stride = x_stride, .query = u.q};
     size_t n_steps = in->step_offset[in->n];
     real *de = buffer_reals(&s->de, n_steps, q->e_stride);
     real *dq = buffer_reals(&s->dq, batch->n, q->e_stride);
@@ -311,13 +321,17 @@ bool sequence_backward(const struct sequence *q, struct sequence_scratch *s,
         !shards_cut(&s->shards, in, batch->n)) {
         return false;
     }
+    if (has_query(q)) {
+        memset(dq, 0, batch->n * q->e_stride * sizeof *dq);
+        cross_backward(&q->cross, &s->sum, &across, x, dx, dq);
+    }
     struct pool_job job = {.q = q, .s = s, .pass = pass, .in = &u, .dx = dx, .x_stride = x_stride};
     workers_run(pass->workers, s->shards.n, backward_pool, &job);
-    if (q->din) {
-        memset(dq, 0, batch->n * q->e_stride * sizeof *dq);
-        if (!unit_backward(&q->unit, &s->unit, pass, &u, &s->shards, de, dq, s->da.data)) {
-            return false;
-        }
+    if (q->din && !unit_backward(&q->unit, &s->unit, pass, &u, &s->shards, de, dq, s->da.data)) {
+        return false;
+    }
+    cross_backward_steps(&q->cross, &s->sum, in, de);
+    if (has_query(q)) {
         scatter_query(q, dq, dx, x_stride, batch->n);
     }
     return true;

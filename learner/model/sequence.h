@@ -9,6 +9,7 @@
 #define UNDINE_LEARNER_MODEL_SEQUENCE_H
 
 #include "learner/model/batch.h"
+#include "learner/model/cross.h"
 #include "learner/model/unit.h"
 
 struct sequence {
@@ -23,8 +24,9 @@ struct sequence {
         enum schema_pool pool;
         size_t x; /* where the candidate's pooled field stands in x */
     } field[SCHEMA_STEP_FIELDS_MAX];
-    size_t x;         /* where v goes in x */
-    struct unit unit; /* din */
+    size_t x;           /* where v goes in x */
+    struct cross cross; /* what x holds of the sequence beside v */
+    struct unit unit;   /* din */
 };
 
 struct sequence_scratch {
@@ -33,6 +35,7 @@ struct sequence_scratch {
     struct buffer v;      /* (e_stride) of each worker; backward: its gradient */
     struct buffer pair;   /* size_t (B+1) */
     struct buffer a, da;  /* (pairs) weights */
+    struct buffer sum;    /* (sequences, e_stride) of the steps; backward: its gradient */
     struct shards shards; /* backward */
     struct unit_scratch unit;
 };
@@ -44,15 +47,17 @@ void sequence_declare(struct sequence *q, struct params *p, const struct schema 
 void sequence_init(const struct sequence *q, const struct params *p, real *values, uint64_t seed);
 void sequence_scratch_release(struct sequence_scratch *s);
 
-/* x (B, x_stride): reads the candidate's fields, writes v.  False where memory is out. */
+/* x (B, x_stride): reads the candidate's fields, writes v and what crosses it (cross.h).  False
+ * where memory is out. */
 bool sequence_forward(const struct sequence *q, struct sequence_scratch *s, const struct pass *pass,
                       const struct batch *batch, const struct batch_sequences *in, real *x,
                       size_t x_stride);
-/* dx (B, x_stride): reads dv, ADDS what the query got into the candidate's fields; ADDS into the
- * gradients of the unit, and keeps those of the steps for sequence_backward_rows. */
+/* x as forward left it.  dx (B, x_stride): reads the columns of the sequence, of which v's are
+ * changed; ADDS what the query got into the candidate's fields; ADDS into the gradients of the
+ * unit, and keeps those of the steps for sequence_backward_rows. */
 bool sequence_backward(const struct sequence *q, struct sequence_scratch *s,
                        const struct pass *pass, const struct batch *batch,
-                       const struct batch_sequences *in, real *dx, size_t x_stride);
+                       const struct batch_sequences *in, const real *x, real *dx, size_t x_stride);
 /* Then: ADDS into the gradients of one table, and touches no other.  Any thread. */
 void sequence_backward_rows(const struct sequence *q, const struct sequence_scratch *s,
                             const struct batch *batch, const struct batch_sequences *in,

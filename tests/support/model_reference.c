@@ -213,6 +213,34 @@ static void weigh(const struct reference *r, double *a, size_t steps, size_t e)
     }
 }
 
+/* [v | c*v | s | c*s] of example b, v being there. */
+static void cross(const struct reference *r, uint32_t q, size_t b, double *v)
+{
+    const struct batch_sequences *in = &r->batch->sequence[q];
+    size_t e = schema_step_dim(r->schema, q);
+    double *c = zeros(e), *s = zeros(e), *to = v + e;
+    vector(r, q, -1, b, c);
+    for (uint32_t t = in->step_offset[in->of_example[b]];
+         t < in->step_offset[in->of_example[b] + 1]; t++) {
+        vector(r, q, (long)t, b, s);
+    }
+    for (size_t d = 0; r->opt->product && d < e; d++) {
+        *to++ = c[d] * v[d];
+    }
+    for (size_t d = 0; r->opt->sum_history && d < e; d++) {
+        to[d] = s[d];
+        to[e + d] = c[d] * s[d];
+    }
+    free(c);
+    free(s);
+}
+
+static size_t sequence_width(const struct reference *r, uint32_t q)
+{
+    size_t parts = 1 + (r->opt->product ? 1U : 0U) + (r->opt->sum_history ? 2U : 0U);
+    return parts * schema_step_dim(r->schema, q);
+}
+
 static void sequence(const struct reference *r, uint32_t q, double *x, size_t x_dim)
 {
     const struct batch_sequences *in = &r->batch->sequence[q];
@@ -233,6 +261,7 @@ static void sequence(const struct reference *r, uint32_t q, double *x, size_t x_
                 x[b * x_dim + d] += a[pair] * h[d];
             }
         }
+        cross(r, q, b, x + b * x_dim);
     }
     free(a);
     free(h);
@@ -261,7 +290,7 @@ void reference_logits(const struct reference *r, double *logit)
         x_dim += schema_field_dim(r->schema, i);
     }
     for (uint32_t q = 0; q < r->schema->n_sequences; q++) {
-        x_dim += schema_step_dim(r->schema, q);
+        x_dim += sequence_width(r, q);
     }
     double *x = zeros(r->batch->n * x_dim);
     for (uint32_t i = 0; i < r->schema->n_fields; i++) {
@@ -272,7 +301,7 @@ void reference_logits(const struct reference *r, double *logit)
     }
     for (uint32_t q = 0; q < r->schema->n_sequences; q++) {
         sequence(r, q, x + at, x_dim);
-        at += schema_step_dim(r->schema, q);
+        at += sequence_width(r, q);
     }
     double *out = tower(r, "mlp", x, r->batch->n, x_dim, r->opt->mlp.n_hidden, r->opt->mlp.hidden,
                         r->opt->mlp.activation);

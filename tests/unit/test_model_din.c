@@ -173,6 +173,40 @@ static void test_normalize_scales(void **state)
     alone_close(&t);
 }
 
+/* x = [c | v | c*v | s | c*s], and zeros for an empty history. */
+static void test_sum_history_and_product(void **state)
+{
+    (void)state;
+    static const uint32_t history[] = {1, 2};
+    static struct alone t;
+    for (int kind = MODEL_BASE; kind <= MODEL_DIN; kind++) {
+        struct model_options o = golden_options(UNIT_SOFTMAX);
+        o.kind = (enum model_kind)kind;
+        o.product = true;
+        o.sum_history = kind == MODEL_DIN;
+        alone_open(&t, 2, &o);
+        if (kind == MODEL_DIN) {
+            golden_fill(&t);
+        } else {
+            alone_randomize(&t, 12);
+        }
+        const real *v = alone_run(&t, history, 2);
+        for (size_t d = 0; d < 2; d++) {
+            double s = (double)t.rows[2 + d] + (double)t.rows[4 + d], c = (double)t.rows[d];
+            assert_near((double)v[d], kind == MODEL_DIN ? (d ? 1.1017086284 : .2300359672) : s,
+                        "v");
+            assert_near((double)v[2 + d], c * (double)v[d], "c*v");
+            assert_near((double)v[4 + d], o.sum_history ? s : 0, "s");
+            assert_near((double)v[6 + d], o.sum_history ? c * s : 0, "c*s");
+        }
+        v = alone_run(&t, history, 0);
+        for (size_t d = 0; d < 8; d++) {
+            assert_true(v[d] == 0);
+        }
+        alone_close(&t);
+    }
+}
+
 static void test_a5_duplicates(void **state)
 {
     (void)state;
@@ -419,6 +453,9 @@ static void test_a3_a12_batch_mates(void **state)
     o.unit.hidden[1] = 40;
     o.unit.normalize = UNIT_SOFTMAX;
     check_batch_mates(&o);
+    o.sum_history = o.product = true;
+    check_batch_mates(&o);
+    o.sum_history = false;
     o.unit.activation = o.mlp.activation = ACT_TANH;
     check_batch_mates(&o);
     o.kind = MODEL_BASE;
@@ -432,6 +469,7 @@ static void test_a4_empty_history(void **state)
     struct model_options o = MODEL_OPTIONS_DEFAULT;
     for (int norm = UNIT_NONE; norm <= UNIT_SCALED_SOFTMAX; norm++) {
         o.unit.normalize = (enum model_normalize)norm;
+        o.sum_history = o.product = norm % 2 == 1;
         whole_open(&t, &o, true);
         uint32_t none[EXAMPLES + 1] = {0};
         real dlogit[EXAMPLES], logit[EXAMPLES];
@@ -540,6 +578,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden),
         cmocka_unit_test(test_normalize_scales),
+        cmocka_unit_test(test_sum_history_and_product),
         cmocka_unit_test(test_a1_unit_of_ones_is_base),
         cmocka_unit_test(test_a2_order_of_history),
         cmocka_unit_test(test_a3_a12_batch_mates),

@@ -135,7 +135,7 @@ static struct model_options small(enum model_kind kind)
     return o;
 }
 
-static void test_base(void **state)
+static void test_a8_a9_gradient_of_base(void **state)
 {
     (void)state;
     struct model_options o = small(MODEL_BASE);
@@ -144,7 +144,7 @@ static void test_base(void **state)
     check_model(&o, "base mean");
 }
 
-static void test_activations(void **state)
+static void test_a8_a9_gradient_of_activations(void **state)
 {
     (void)state;
     static const char *const names[] = {"sigmoid", "relu", "tanh", "prelu", "dice"};
@@ -156,7 +156,7 @@ static void test_activations(void **state)
     }
 }
 
-static void test_dice_modes(void **state)
+static void test_a8_a9_gradient_of_dice_modes(void **state)
 {
     (void)state;
     struct model_options o = small(MODEL_DIN);
@@ -167,7 +167,7 @@ static void test_dice_modes(void **state)
     check_model(&o, "dice running");
 }
 
-static void test_unit_inputs_and_normalisation(void **state)
+static void test_a8_a9_gradient_of_unit_inputs_and_normalisation(void **state)
 {
     (void)state;
     struct model_options o = small(MODEL_DIN);
@@ -182,7 +182,7 @@ static void test_unit_inputs_and_normalisation(void **state)
     }
 }
 
-static void test_linear(void **state)
+static void test_a8_a9_gradient_of_linear(void **state)
 {
     (void)state;
     struct model_options o = small(MODEL_BASE);
@@ -192,7 +192,25 @@ static void test_linear(void **state)
     check_model(&o, "din linear");
 }
 
-static void test_one_unit_layer(void **state)
+static void test_a8_a9_gradient_of_sum_history_and_product(void **state)
+{
+    (void)state;
+    struct model_options o = small(MODEL_DIN);
+    o.sum_history = true;
+    check_model(&o, "din sum_history");
+    o.product = true;
+    check_model(&o, "din sum_history product");
+    o.unit.input = UNIT_OFFICIAL;
+    o.unit.normalize = UNIT_SCALED_SOFTMAX;
+    o.linear = true;
+    check_model(&o, "official scaled_softmax sum_history product linear");
+    o.sum_history = false;
+    check_model(&o, "official scaled_softmax product linear");
+    o.kind = MODEL_BASE;
+    check_model(&o, "base product linear");
+}
+
+static void test_a8_a9_gradient_of_one_unit_layer(void **state)
 {
     (void)state;
     struct model_options o = small(MODEL_DIN);
@@ -206,9 +224,13 @@ static void test_one_unit_layer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_base),           cmocka_unit_test(test_activations),
-        cmocka_unit_test(test_dice_modes),     cmocka_unit_test(test_unit_inputs_and_normalisation),
-        cmocka_unit_test(test_one_unit_layer), cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_a8_a9_gradient_of_base),
+        cmocka_unit_test(test_a8_a9_gradient_of_activations),
+        cmocka_unit_test(test_a8_a9_gradient_of_dice_modes),
+        cmocka_unit_test(test_a8_a9_gradient_of_unit_inputs_and_normalisation),
+        cmocka_unit_test(test_a8_a9_gradient_of_one_unit_layer),
+        cmocka_unit_test(test_a8_a9_gradient_of_linear),
+        cmocka_unit_test(test_a8_a9_gradient_of_sum_history_and_product),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,6 +30,8 @@ static void round_trip(const struct model_options *o)
     assert_int_equal(back.mlp.hidden[0], o->mlp.hidden[0]);
     assert_int_equal(back.dice.mode, o->dice.mode);
     assert_true(back.dice.eps == o->dice.eps && back.dice.momentum == o->dice.momentum);
+    assert_true(back.sum_history == o->sum_history && back.product == o->product &&
+                back.linear == o->linear);
     assert_true(back.prelu_alpha == o->prelu_alpha && back.seed == o->seed);
     free(text);
     free(again);
@@ -53,6 +55,11 @@ static void test_round_trip(void **state)
     o.dice.eps = 1.0 / 3.0;
     o.prelu_alpha = 0.1 + 1e-16;
     o.seed = INT64_MAX;
+    o.product = o.linear = true;
+    round_trip(&o);
+    o.kind = MODEL_DIN;
+    o.sum_history = true;
+    o.product = false;
     round_trip(&o);
 }
 
@@ -87,6 +94,8 @@ static void test_refusals(void **state)
         {"{\"mlp\": {\"hidden\": [4294967297]}}", "mlp.hidden[0] is 4294967297"},
         {"{\"mlp\": {\"hidden\": [1.5]}}", "expected an integer"},
         {"{\"dice\": {\"eps\": -1}}", "dice.eps is -1"},
+        {"{\"product\": 1}", "product must be true or false"},
+        {"{\"kind\": \"base\", \"sum_history\": true}", "sum_history is true with kind `base`"},
         {"{\"dice\": {\"eps\": \"x\"}}", "dice.eps must be a number"},
         {"{\"dice\": {\"momentum\": 1}}", "dice.momentum is 1"},
         {"{\"seed\": -1}", "seed must be an integer"},
@@ -118,6 +127,11 @@ static void test_open_refuses(void **state)
     o = MODEL_OPTIONS_DEFAULT;
     o.dice.momentum = (double)NAN;
     assert_int_equal(model_open(&m, &schema, &o, &err), UNDINE_ECONFIG);
+    o = MODEL_OPTIONS_DEFAULT;
+    o.sum_history = true;
+    schema.n_sequences = 0;
+    assert_int_equal(model_open(&m, &schema, &o, &err), UNDINE_ECONFIG);
+    assert_non_null(strstr(err.msg, "model.sum_history is true, but the schema has no sequence"));
     o = MODEL_OPTIONS_DEFAULT;
     o.seed = UINT64_MAX;
     assert_int_equal(model_open(&m, &schema, &o, &err), UNDINE_ECONFIG);

@@ -131,22 +131,64 @@ static void overfit(const struct model_options *o, const char *what)
     toy_batch_release(&f.toy);
 }
 
-static void test_overfit(void **state)
+static void test_s1_activations(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"din, paper, sigmoid", "din, paper, relu",
+                                        "din, paper, tanh", "din, paper, prelu",
+                                        "din, paper, dice"};
+    struct model_options o = MODEL_OPTIONS_DEFAULT;
+    for (int i = ACT_SIGMOID; i <= ACT_DICE; i++) {
+        o.unit.activation = o.mlp.activation = (enum model_activation)i;
+        overfit(&o, names[i]);
+    }
+}
+
+static void test_s1_base(void **state)
 {
     (void)state;
     struct model_options o = MODEL_OPTIONS_DEFAULT;
-    overfit(&o, "din, paper, dice");
-    o.unit.activation = o.mlp.activation = ACT_PRELU;
-    overfit(&o, "din, paper, prelu");
-    o.unit.input = UNIT_OFFICIAL;
-    o.unit.normalize = UNIT_SOFTMAX;
-    overfit(&o, "din, official, softmax");
     o.kind = MODEL_BASE;
-    overfit(&o, "base, prelu");
-    o.mlp.activation = ACT_DICE;
-    overfit(&o, "base, dice");
+    overfit(&o, "base, sum");
+    o.base_pool = SCHEMA_POOL_MEAN;
+    overfit(&o, "base, mean");
+    o.product = true;
+    overfit(&o, "base, mean, product");
     o.linear = true;
-    overfit(&o, "base, dice, linear");
+    overfit(&o, "base, mean, product, linear");
+}
+
+static void test_s1_official(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"official, none", "official, softmax", "official, sqrt_dim",
+                                        "official, length", "official, scaled_softmax"};
+    struct model_options o = MODEL_OPTIONS_DEFAULT;
+    o.unit.input = UNIT_OFFICIAL;
+    o.unit.n_hidden = 2;
+    o.unit.hidden[0] = 80;
+    o.unit.hidden[1] = 40;
+    o.unit.activation = ACT_SIGMOID;
+    for (int i = UNIT_NONE; i <= UNIT_SCALED_SOFTMAX; i++) {
+        o.unit.normalize = (enum model_normalize)i;
+        overfit(&o, names[i]);
+    }
+    o.product = true;
+    overfit(&o, "official, scaled_softmax, product");
+    o.product = false;
+    o.unit.normalize = UNIT_SOFTMAX;
+    o.sum_history = true;
+    overfit(&o, "official, softmax, sum_history");
+}
+
+static void test_s1_paper_with_all_parts(void **state)
+{
+    (void)state;
+    struct model_options o = MODEL_OPTIONS_DEFAULT;
+    o.linear = true;
+    overfit(&o, "din, paper, linear");
+    o.sum_history = o.product = true;
+    overfit(&o, "din, paper, linear, sum_history, product");
 }
 
 static void test_no_allocation_in_steady_state(void **state)
@@ -154,6 +196,7 @@ static void test_no_allocation_in_steady_state(void **state)
     (void)state;
     static struct fit f;
     struct model_options o = MODEL_OPTIONS_DEFAULT;
+    o.sum_history = o.product = true;
     double loss;
     fit_batch(&f, o.linear);
     assert_int_equal(fit_open(&f, &o, NULL), 0);
@@ -177,6 +220,7 @@ static void test_out_of_memory(void **state)
     (void)state;
     static struct fit f;
     struct model_options o = MODEL_OPTIONS_DEFAULT;
+    o.sum_history = true;
     fit_batch(&f, o.linear);
     long n = 0;
     for (bool failed = true; failed; n++) {
@@ -205,7 +249,10 @@ static void test_out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_overfit),
+        cmocka_unit_test(test_s1_activations),
+        cmocka_unit_test(test_s1_base),
+        cmocka_unit_test(test_s1_official),
+        cmocka_unit_test(test_s1_paper_with_all_parts),
         cmocka_unit_test(test_no_allocation_in_steady_state),
         cmocka_unit_test(test_out_of_memory),
     };

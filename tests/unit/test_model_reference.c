@@ -174,6 +174,24 @@ static void test_linear(void **state)
     check(&o, "base, linear");
 }
 
+static void test_sum_history_and_product(void **state)
+{
+    (void)state;
+    struct model_options o = small();
+    o.product = true;
+    check(&o, "din, product");
+    o.sum_history = true;
+    check(&o, "din, product, sum_history");
+    o.product = false;
+    o.unit.input = UNIT_OFFICIAL;
+    o.unit.normalize = UNIT_SOFTMAX;
+    check(&o, "official, softmax, sum_history");
+    o.sum_history = false;
+    o.product = true;
+    o.kind = MODEL_BASE;
+    check(&o, "base, product");
+}
+
 static void test_din_official_softmax(void **state)
 {
     (void)state;
@@ -198,6 +216,7 @@ int main(void)
         cmocka_unit_test(test_din_activations),
         cmocka_unit_test(test_din_official_softmax),
         cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_sum_history_and_product),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
