@@ -39,6 +39,9 @@ static struct model_options fixture_model(const struct version_fixture *f)
     o.mlp.n_hidden = 2;
     o.mlp.hidden[0] = 10;
     o.mlp.hidden[1] = 5;
+    if (f->form != NULL) {
+        f->form(&o);
+    }
     return o;
 }
 
@@ -53,11 +56,12 @@ static void fill_table(struct snapshot *s, uint32_t which, const struct version_
 {
     struct snapshot_table *t = &s->table[which];
     const struct schema_table *of = &s->schema.tables[which];
-    *t = (struct snapshot_table){.dim = of->dim, .n_slots = of->dim, .n_rows = f->n_rows};
+    uint32_t dim = model_row_width(&s->schema, &s->model, which);
+    *t = (struct snapshot_table){.dim = dim, .n_slots = dim, .n_rows = f->n_rows};
     memcpy(t->name, of->name, sizeof t->name);
     t->key = zeroed(s, f->n_rows, sizeof *t->key);
-    t->weight = zeroed(s, f->n_rows, of->dim * sizeof *t->weight);
-    t->slot = zeroed(s, f->n_rows, of->dim * sizeof *t->slot);
+    t->weight = zeroed(s, f->n_rows, dim * sizeof *t->weight);
+    t->slot = zeroed(s, f->n_rows, dim * sizeof *t->slot);
     t->count = zeroed(s, f->n_rows, sizeof *t->count);
     t->seen_day = zeroed(s, f->n_rows, sizeof *t->seen_day);
     t->stamp = zeroed(s, f->n_rows, sizeof *t->stamp);
@@ -70,9 +74,9 @@ static void fill_table(struct snapshot *s, uint32_t which, const struct version_
         t->count[at] = (float)i;
         t->seen_day[at] = 19000 + i;
         t->stamp[at] = 7 + i;
-        for (uint32_t d = 0; d < of->dim; d++) {
-            t->weight[at * of->dim + d] = (float)(0.3 * random_normal(&r));
-            t->slot[at * of->dim + d] = (float)random_unit(&r);
+        for (uint32_t d = 0; d < dim; d++) {
+            t->weight[at * dim + d] = (float)(0.3 * random_normal(&r));
+            t->slot[at * dim + d] = (float)random_unit(&r);
         }
     }
 }
@@ -106,7 +110,10 @@ struct snapshot *version_fixture_snapshot(const struct version_fixture *f)
     s->batches = f->trained_seq / 8;
     s->n_tables = s->schema.n_tables;
     for (uint32_t i = 0; i < s->n_tables; i++) {
-        s->row_init[i] = (struct row_init){.seed = UINT64_MAX - f->seed - i, .scale = 0.05f};
+        s->row_init[i] = (struct row_init){.seed = UINT64_MAX - f->seed - i,
+                                           .scale = 0.05f,
+                                           .n_zeros = model_row_width(&s->schema, &s->model, i) -
+                                                      s->schema.tables[i].dim};
         fill_table(s, i, f);
     }
     fill_dense(s);

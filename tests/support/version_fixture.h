@@ -8,9 +8,10 @@ struct version_fixture {
     uint64_t seed;   /* of weights and rows */
     uint32_t n_rows; /* of every table: ids "0" to "n_rows - 1" */
     uint64_t trained_seq;
-    uint32_t video_dim; /* 0 = 8: another one makes another shape of model */
-    bool reversed;      /* rows in the opposite order: the same model */
-    bool full_model;    /* layers and sequence as wide as by default, for benchmarks */
+    uint32_t video_dim;                    /* 0 = 8: another one makes another shape of model */
+    bool reversed;                         /* rows in the opposite order: the same model */
+    void (*form)(struct model_options *o); /* changes the small model, or NULL */
+    bool full_model; /* layers and sequence as wide as by default, for benchmarks */
 };
 
 /* The schema of event_schema.h, with unequal widths. */

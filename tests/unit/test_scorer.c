@@ -121,6 +121,89 @@ static void test_equal_to_the_model_itself(void **state)
     assert_int_equal(undine_session_version(w->session), 1);
 }
 
+static void form_base_mean(struct model_options *o)
+{
+    o->kind = MODEL_BASE;
+    o->base_pool = SCHEMA_POOL_MEAN;
+}
+
+static void form_base_product(struct model_options *o)
+{
+    o->kind = MODEL_BASE;
+    o->product = o->linear = true;
+}
+
+static void form_din_authors(struct model_options *o)
+{
+    o->unit.input = UNIT_OFFICIAL;
+    o->unit.activation = o->mlp.activation = ACT_SIGMOID;
+    o->unit.normalize = UNIT_SCALED_SOFTMAX;
+    o->product = true;
+}
+
+static void form_din_of_dien(struct model_options *o)
+{
+    o->unit.input = UNIT_OFFICIAL;
+    o->unit.activation = ACT_SIGMOID;
+    o->unit.normalize = UNIT_SOFTMAX;
+    o->sum_history = true;
+}
+
+static void form_all_parts(struct model_options *o)
+{
+    o->unit.activation = o->mlp.activation = ACT_PRELU;
+    o->unit.normalize = UNIT_LENGTH;
+    o->sum_history = o->product = o->linear = true;
+}
+
+static void form_sqrt_dim(struct model_options *o)
+{
+    o->unit.normalize = UNIT_SQRT_DIM;
+    o->linear = true;
+}
+
+static void check_form(void (*form)(struct model_options *))
+{
+    const struct version_fixture fixture = {
+        .seed = 12, .n_rows = 12, .trained_seq = 100, .form = form};
+    char at[VERSION_PATH_MAX];
+    struct undine_scorer *scorer;
+    struct undine_session *session;
+    struct arena arena;
+    struct random r = {44};
+    version_fixture_temp_dir(at);
+    version_fixture_write(at, &fixture, true, NULL);
+    struct snapshot *s = version_fixture_snapshot(&fixture);
+    arena_init(&arena, 0);
+    assert_int_equal(undine_scorer_open(&scorer, at, NULL), 0);
+    assert_int_equal(undine_session_open(&session, scorer, NULL), 0);
+    for (int i = 0; i < REQUESTS / 4; i++) {
+        float got[CANDIDATES], want[CANDIDATES];
+        arena_reset(&arena);
+        struct undine_request req =
+            random_request(&arena, &r, 1 + random_below(&r, CANDIDATES), IDS);
+        assert_int_equal(undine_score(session, &req, got, NULL), 0);
+        direct_score(s, &req, want);
+        assert_memory_equal(got, want, req.n_candidates * sizeof *got);
+    }
+    undine_session_close(session);
+    undine_scorer_close(scorer);
+    snapshot_free(s);
+    arena_release(&arena);
+    version_fixture_remove(at);
+}
+
+static void test_s7_every_form_scores_as_the_model_itself(void **state)
+{
+    (void)state;
+    check_form(form_base_mean);
+    check_form(form_base_product);
+    check_form(form_din_authors);
+    check_form(form_din_of_dien);
+    check_form(form_all_parts);
+    check_form(form_sqrt_dim);
+}
+
 static void test_a_score_does_not_depend_on_its_neighbours(void **state)
 {
     struct world *w = *state;
@@ -348,6 +431,7 @@ int main(void)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(test_equal_to_the_model_itself),
+        CASE(test_s7_every_form_scores_as_the_model_itself),
         CASE(test_a_score_does_not_depend_on_its_neighbours),
         CASE(test_scores_differ),
         CASE(test_no_candidates),
