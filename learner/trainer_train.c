@@ -10,6 +10,7 @@
 #include "learner/trainer_state.h"
 
 #include "base/clock.h"
+#include "learner/trainer_update.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -25,23 +26,6 @@ static bool all_finite(const float *x, size_t n)
         sum += x[i] - x[i];
     }
     return sum == 0.0f;
-}
-
-/* Sum of squares; in eight lanes, so that the compiler may use vectors without reordering. */
-static double sum_squares(const float *x, size_t n)
-{
-    double lane[8] = {0};
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        for (size_t k = 0; k < 8; k++) {
-            lane[k] += (double)x[i + k] * (double)x[i + k];
-        }
-    }
-    for (; i < n; i++) {
-        lane[0] += (double)x[i] * (double)x[i];
-    }
-    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) +
-           ((lane[4] + lane[5]) + (lane[6] + lane[7]));
 }
 
 /* What the rows of the batch owe is paid in its copies first: the model sees no debts. */
@@ -98,101 +82,6 @@ static void loss_gradient(struct trainer *t, const float *logit)
         float p = model_sigmoid(logit[i] + b->shift[i]);
         t->dlogit[i] = (p - b->label[i]) * scale;
     }
-}
-
-/* Over the merged gradients of the batch's rows and the trained dense parameters. */
-static double gradient_norm(const struct trainer *t)
-{
-    double sum = 0.0;
-    for (uint32_t k = 0; k < t->schema.n_tables; k++) {
-        const struct batch_builder_table *rows = &t->builder->table[k];
-        sum += sum_squares(rows->grad, (size_t)rows->n_rows * t->table[k].opt.dim);
-    }
-    size_t n;
-    const struct model_param *p = model_params(t->model, &n);
-    const float *grads = model_grads(t->model);
-    for (size_t i = 0; i < n; i++) {
-        if (p[i].trained) {
-            sum += sum_squares(grads + p[i].offset, (size_t)p[i].rows * p[i].cols);
-        }
-    }
-    return sqrt(sum);
-}
-
-static void scale_all(float *x, size_t n, float scale)
-{
-    for (size_t i = 0; i < n; i++) {
-        x[i] *= scale;
-    }
-}
-
-static void clip(struct trainer *t, double norm)
-{
-    if (t->opt.clip_norm <= 0.0 || norm <= t->opt.clip_norm) {
-        return;
-    }
-    float scale = (float)(t->opt.clip_norm / norm);
-    for (uint32_t k = 0; k < t->schema.n_tables; k++) {
-        struct batch_builder_table *rows = &t->builder->table[k];
-        scale_all(rows->grad, (size_t)rows->n_rows * t->table[k].opt.dim, scale);
-    }
-    scale_all(model_grads(t->model), model_n_values(t->model), scale);
-}
-
-static void update_table(struct trainer *t, uint32_t k, const struct optimizer_step *step,
-                         uint32_t day)
-{
-    const struct batch_builder_table *rows = &t->builder->table[k];
-    uint32_t dim = t->table[k].opt.dim;
-    uint32_t stamp = t->counters.steps < UINT32_MAX ? (uint32_t)t->counters.steps : UINT32_MAX;
-    bool retain = retention_on(&t->retention);
-    for (uint32_t i = 0; i < rows->n_rows; i++) {
-        if (i + 8 < rows->n_rows) {
-            const struct table_row *next = table_row(&t->table[k], rows->row[i + 8]);
-            __builtin_prefetch(next, 1);
-            __builtin_prefetch(next->value + 12, 1);
-            __builtin_prefetch(next->value + 28, 1);
-        }
-        struct table_row *r = table_row(&t->table[k], rows->row[i]);
-        float *grad = rows->grad + (size_t)i * dim;
-        float shrink =
-            regularizer_touch(&t->regularizer, k, r, rows->instances[i], step->rate, grad, dim);
-        if (retain) {
-            retention_touch(&t->retention, k, r, stamp, day);
-        }
-        r->seen_day = day;
-        r->stamp = stamp;
-        optimizer_apply(step, r->value, r->value + dim, grad, dim, shrink);
-    }
-}
-
-static void update_dense(struct trainer *t, const struct optimizer_step *step)
-{
-    size_t n;
-    const struct model_param *p = model_params(t->model, &n);
-    size_t slots = optimizer_slots(t->opt.optimizer.kind);
-    for (size_t i = 0; i < n; i++) {
-        if (p[i].trained) {
-            size_t at = p[i].offset;
-            optimizer_apply(step, model_values(t->model) + at, t->dense_slot + slots * at,
-                            model_grads(t->model) + at, (size_t)p[i].rows * p[i].cols, 0.0f);
-        }
-    }
-}
-
-static void update(struct trainer *t)
-{
-    const struct optimizer_options *opt = &t->opt.optimizer;
-    double factor = schedule_factor(&t->opt.schedule, t->counters.examples + t->builder->n);
-    uint64_t step = ++t->counters.steps;
-    struct optimizer_step dense = optimizer_step(opt, factor * opt->dense_rate, step);
-    uint32_t day = trainer_today(t);
-    regularizer_begin(&t->regularizer, step, t->counters.examples, t->builder->n);
-    for (uint32_t k = 0; k < t->schema.n_tables; k++) {
-        struct optimizer_step rows = optimizer_step(opt, factor * t->opt.table_rate[k], step);
-        update_table(t, k, &rows, day);
-    }
-    update_dense(t, &dense);
 }
 
 /* Does this batch belong to a stream that may be learned? */
@@ -309,12 +198,11 @@ static int learn(struct trainer *t, struct undine_err *err)
     if (rc <= 0) {
         return rc < 0 ? rc : skip(t, true, err);
     }
-    double norm = gradient_norm(t);
+    double norm = trainer_gradient_norm(t);
     if (!(norm <= GRADIENT_NORM_MAX)) {
         return skip(t, false, err);
     }
-    clip(t, norm);
-    update(t);
+    trainer_update(t, norm);
     rc = guard_skipped(&t->guard, &t->opt.guard, false, err);
     return rc < 0 ? rc : 1;
 }

@@ -133,7 +133,9 @@ static void test_models_same_digest_for_any_number_of_workers(void **state)
     assert_same_for_any_number(&f, &o, "PReLU, pooled by length");
     o = options();
     o.model.dice.mode = DICE_RUNNING;
-    assert_same_for_any_number(&f, &o, "running Dice");
+    o.dropout = 0.3;
+    o.regularizer.kind = REGULARIZER_L2;
+    assert_same_for_any_number(&f, &o, "running Dice, dropout and L2");
     o = options();
     o.batch_max = 1;
     o.model.dice.mode = DICE_RUNNING;
