@@ -88,7 +88,7 @@ void model_close(struct model *m);
 /* Training (MODEL_TRAIN and backward) tries this for each product first (kernels_product in
  * kernels.h); NULL, as after model_open: the own kernels alone.  Serving never uses it. */
 void model_set_product(struct model *m, bool (*product)(const struct gemm *g));
-/* Training shares its larger products among these threads, borrowed; NULL, as after model_open: the
+/* Training shares its loops among these threads, borrowed; NULL, as after model_open: the
  * caller alone.  Equal bits for any number of workers.  Serving never uses them. */
 void model_set_workers(struct model *m, struct workers *w);
 
