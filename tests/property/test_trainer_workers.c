@@ -137,6 +137,9 @@ static void test_models_same_digest_for_any_number_of_workers(void **state)
     o.regularizer.kind = REGULARIZER_L2;
     assert_same_for_any_number(&f, &o, "running Dice, dropout and L2");
     o = options();
+    o.expire_after_ms = 86400000;
+    assert_same_for_any_number(&f, &o, "rows expire");
+    o = options();
     o.batch_max = 1;
     o.model.dice.mode = DICE_RUNNING;
     assert_same_for_any_number(&f, &o, "one example a batch");
