@@ -172,18 +172,35 @@ static bool parse_fields(struct example *e, struct reader *r, const struct schem
     return ids != NULL;
 }
 
+static bool rate_valid(float rate, uint32_t kind)
+{
+    bool whole = kind == EXAMPLE_FNW_NEGATIVE || kind == EXAMPLE_FNW_POSITIVE;
+    return whole ? rate == 1.0F : rate > 0.0F && rate <= 1.0F;
+}
+
 static bool parse_example(struct example *e, struct reader *r, const struct example_block *b,
-                          const struct schema *schema, const uint8_t *table)
+                          const struct schema *schema, const uint8_t *table, uint32_t *kind)
 {
     e->impression = reader_u64(r);
     e->user = reader_u64(r);
     e->time_ms = reader_i64(r);
     e->emit_ms = reader_i64(r);
     e->sample_rate = reader_f32(r);
-    uint32_t kind = reader_u32(r);
-    e->kind = (uint8_t)kind;
-    return !r->bad && kind <= EXAMPLE_FORGET && e->sample_rate > 0.0F && e->sample_rate <= 1.0F &&
+    *kind = reader_u32(r);
+    e->kind = (uint8_t)*kind;
+    return !r->bad && *kind < EXAMPLE_KINDS && rate_valid(e->sample_rate, *kind) &&
            parse_indices(e, r, b, schema, table) && parse_fields(e, r, schema);
+}
+
+static int damaged_example(uint64_t seq, uint32_t kind, struct undine_err *err)
+{
+    if (kind >= EXAMPLE_KINDS) {
+        return undine_err_set(err, UNDINE_ECORRUPT,
+                              "example block: example %llu is of kind %u, this program knows 0..%d",
+                              (unsigned long long)seq, kind, EXAMPLE_KINDS - 1);
+    }
+    return undine_err_set(err, UNDINE_ECORRUPT, "example block: example %llu is damaged",
+                          (unsigned long long)seq);
 }
 
 int example_block_parse(struct example_block *b, const struct schema *schema,
@@ -204,9 +221,9 @@ int example_block_parse(struct example_block *b, const struct schema *schema,
     int64_t emit_ms = INT64_MIN;
     for (uint32_t i = 0; rc == UNDINE_OK && i < n_examples; i++) {
         struct example *e = &b->examples[i];
-        if (!parse_example(e, &r, b, schema, table) || e->emit_ms < emit_ms) {
-            rc = undine_err_set(err, UNDINE_ECORRUPT, "example block: example %llu is damaged",
-                                (unsigned long long)(b->first_seq + i));
+        uint32_t kind = 0;
+        if (!parse_example(e, &r, b, schema, table, &kind) || e->emit_ms < emit_ms) {
+            rc = damaged_example(b->first_seq + i, kind, err);
         }
         emit_ms = e->emit_ms;
     }

@@ -23,10 +23,29 @@
 enum example_kind {
     EXAMPLE_NEGATIVE = 0, /* trained with label 0 */
     EXAMPLE_POSITIVE = 1, /* trained with label 1 */
-    EXAMPLE_FORGET = 2 /* no example: drop the embedding rows of this user id. counts and ids hold
-                          one id for each user_id field, hash_feature of its table and the user id,
-                          and nothing else: the user id itself is not in the log; no sequences */
+    EXAMPLE_FORGET = 2,   /* no example: drop the embedding rows of this user id. counts and ids hold
+                             one id for each user_id field, hash_feature of its table and the user id,
+                             and nothing else: the user id itself is not in the log; no sequences */
+    /* The impression was trained as EXAMPLE_NEGATIVE and clicked after all: take that back, and
+     * train with label 1. */
+    EXAMPLE_CORRECTION = 3,
+    /* Fake negative weighting: every impression comes as the first, before its label is known, and
+     * a click adds the second; sample_rate is 1. */
+    EXAMPLE_FNW_NEGATIVE = 4,
+    EXAMPLE_FNW_POSITIVE = 5
 };
+enum { EXAMPLE_KINDS = 6 };
+
+/* Does the example say that its impression was clicked? */
+static inline bool example_kind_positive(enum example_kind kind)
+{
+    return kind == EXAMPLE_POSITIVE || kind == EXAMPLE_CORRECTION || kind == EXAMPLE_FNW_POSITIVE;
+}
+/* Does it do so after an example of the same impression that said the contrary? */
+static inline bool example_kind_revises(enum example_kind kind)
+{
+    return kind == EXAMPLE_CORRECTION || kind == EXAMPLE_FNW_POSITIVE;
+}
 
 /* One example as a reader sees it; pointers go into the block. */
 struct example {

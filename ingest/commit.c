@@ -120,7 +120,8 @@ static int check_pending(const struct ingest *in, struct undine_err *err)
 
 int ingest_commit(struct ingest *in, struct undine_err *err)
 {
-    UNDINE_ASSERT(ingest_counters_close(&in->meta.counters));
+    const struct ingest_counters *c = &in->meta.counters;
+    UNDINE_ASSERT(ingest_counters_close(c) && ingest_counters_revised(c, in->opt));
     in->meta.commit++;
     in->meta.first_ms = join_first(in->join);
     int64_t watermark_ms = in->meta.watermark_ms;
@@ -147,6 +148,8 @@ int ingest_commit(struct ingest *in, struct undine_err *err)
     arrivals_commit(in->arrivals);
     users_commit(in->users);
     example_log_commit(in->log);
+    UNDINE_ASSERT(example_log_head(in->log) ==
+                  c->positives + c->negatives + c->revised + c->forgets);
     samples_commit(&in->samples);
     memset(in->moved, 0, in->source->n_partitions * sizeof *in->moved);
     in->config_stored = true;

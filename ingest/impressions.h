@@ -24,7 +24,7 @@ enum impression_flag {
 
 struct impression {
     struct event *event; /* the record, NULL once nothing can need it */
-    struct user *user;   /* pinned while pending, else NULL */
+    struct user *user;   /* while pinned (see join.c), else NULL */
     uint64_t id, user_hash, tie;
     int64_t time_ms;
     uint64_t older; /* number of the entry before it with this id, or IMPRESSION_NONE */

@@ -7,6 +7,14 @@
 
 enum { BACKLOG_WAIT_MS = 100 };
 
+bool ingest_counters_revised(const struct ingest_counters *c, const struct ingest_options *opt)
+{
+    if (opt->join.label == INGEST_LABEL_FNW) {
+        return c->revised == c->clicks_matched + c->clicks_late && c->positives == 0;
+    }
+    return c->revised == (opt->join.late_click == INGEST_LATE_CORRECT ? c->clicks_late : 0);
+}
+
 bool ingest_counters_close(const struct ingest_counters *c)
 {
     return c->events ==
@@ -14,7 +22,8 @@ bool ingest_counters_close(const struct ingest_counters *c)
            c->impressions ==
                c->positives + c->negatives + c->pending + c->sampled_out + c->dropped &&
            c->clicks == c->clicks_matched + c->clicks_orphan + c->clicks_late &&
-           c->applied == c->impressions + c->clicks + c->behaviors + c->forgets;
+           c->applied == c->impressions + c->clicks + c->behaviors + c->forgets &&
+           c->revised == c->revised_negatives + c->revised_sampled_out;
 }
 
 /* ---- open and close ---- */
@@ -47,6 +56,8 @@ static void check_options(const struct ingest_options *opt)
                   opt->order.idle_timeout_ms <= INT64_MAX / 1000000);
     UNDINE_ASSERT(opt->order.max_future_ms < ORDER_TIME_MAX);
     UNDINE_ASSERT(opt->order.waiting_max > 0);
+    UNDINE_ASSERT(opt->join.label != INGEST_LABEL_FNW ||
+                  (opt->join.negative_rate == 1.0 && opt->join.emit == INGEST_EMIT_CLICK));
     UNDINE_ASSERT(opt->loop.poll_max > 0 && opt->loop.poll_max <= INT32_MAX);
     UNDINE_ASSERT(opt->loop.commit_actions_max > 0);
     UNDINE_ASSERT(opt->loop.sync_interval_ms >= 0);

@@ -18,6 +18,8 @@
 
 enum ingest_emit { INGEST_EMIT_CLICK, INGEST_EMIT_DEADLINE };
 enum ingest_join_by { INGEST_JOIN_ID, INGEST_JOIN_USER_ITEM };
+enum ingest_late_click { INGEST_LATE_DROP, INGEST_LATE_CORRECT };
+enum ingest_label { INGEST_LABEL_WINDOW, INGEST_LABEL_FNW };
 
 struct ingest_options {
     struct {
@@ -33,6 +35,8 @@ struct ingest_options {
     struct {
         enum ingest_join_by by;
         enum ingest_emit emit;
+        enum ingest_late_click late_click;
+        enum ingest_label label; /* FNW: negative_rate is 1 and emit CLICK */
         int64_t window_ms;    /* attribution window */
         int64_t memory_ms;    /* how long past the deadline an impression's id is still known */
         double negative_rate; /* share of negatives kept, in (0, 1] */
@@ -59,8 +63,11 @@ struct ingest_options {
 };
 
 /* Promise 2: events = applied + waiting + late + duplicate + malformed + filtered, and
- * impressions = positives + negatives + pending + sampled_out + dropped; besides
- * clicks = matched + orphan + late, and applied = impressions + clicks + behaviors + forgets.
+ * impressions = positives + negatives + pending + sampled_out + dropped, where each impression counts
+ * once, by its first label; besides clicks = matched + orphan + late,
+ * applied = impressions + clicks + behaviors + forgets, and
+ * revised = revised_negatives + revised_sampled_out: the clicks that gave their impression another
+ * label than its first one.  The example log holds positives + negatives + revised + forgets.
  * Stored with every commit. */
 struct ingest_counters {
     uint64_t events, applied, waiting, late, duplicate, malformed, filtered;
@@ -71,12 +78,18 @@ struct ingest_counters {
     uint64_t behaviors, forgets;
     uint64_t clicks_matched, clicks_orphan;
     uint64_t clicks_late;                   /* behind the impression's deadline */
-    uint64_t positives, negatives;          /* examples emitted */
+    uint64_t positives, negatives;          /* examples emitted, the first of each impression */
     uint64_t pending, sampled_out, dropped; /* dropped: forgotten while pending */
     uint64_t losses;                        /* accepted losses at the source */
+    /* Examples emitted for impressions that were labelled before, see join.h. */
+    uint64_t revised, revised_negatives, revised_sampled_out;
+    /* Event time from impression to example, summed over all examples (forgets are none). */
+    uint64_t label_delay_ms;
 };
 /* true where all of these hold. */
 bool ingest_counters_close(const struct ingest_counters *c);
+/* true where every click that the options let revise a label has done so, and no other. */
+bool ingest_counters_revised(const struct ingest_counters *c, const struct ingest_options *opt);
 
 /* Does the store belong to this configuration?  1 = yes, 0 = it is new, UNDINE_ESTATE names the key
  * that changed.  ingest_open asks too; to be asked before a source is opened, which may wait. */

@@ -89,14 +89,39 @@ static void release_record(struct join *j, struct impression *i)
     }
 }
 
+static bool learns_late_clicks(const struct join *j)
+{
+    return j->opt->join.late_click == INGEST_LATE_CORRECT ||
+           j->opt->join.label == INGEST_LABEL_FNW;
+}
+
+/* May an example of this impression still be emitted? */
+static bool needs_user(const struct join *j, const struct impression *i)
+{
+    if ((i->flags & IMPRESSION_GONE) != 0) {
+        return false;
+    }
+    return (i->flags & IMPRESSION_RESOLVED) == 0 ||
+           (learns_late_clicks(j) && (i->flags & IMPRESSION_CLICKED) == 0);
+}
+
+static void unpin(struct join *j, struct impression *i)
+{
+    if (i->user != NULL) { /* no users while restoring */
+        users_unpin(j->users, i->user, i->time_ms);
+        i->user = NULL;
+    }
+}
+
 /* The impression is pending no more. */
 static void resolve(struct join *j, struct impression *i)
 {
     i->flags |= IMPRESSION_RESOLVED;
     if (!j->restoring) {
-        users_unpin(j->users, i->user, i->time_ms);
-        i->user = NULL;
         j->counters->pending--;
+        if (!needs_user(j, i)) {
+            unpin(j, i);
+        }
     }
 }
 
@@ -112,12 +137,27 @@ static int emit(struct join *j, const struct impression *i, enum example_kind ki
     if (rc < 0) {
         return rc;
     }
-    if (kind == EXAMPLE_POSITIVE) {
+    j->counters->label_delay_ms += (uint64_t)(emit_ms - i->time_ms);
+    if ((i->flags & IMPRESSION_RESOLVED) != 0) {
+        j->counters->revised++;
+    } else if (kind == EXAMPLE_POSITIVE) {
         j->counters->positives++;
     } else {
         j->counters->negatives++;
     }
     return UNDINE_OK;
+}
+
+/* A click behind the impression's first label. */
+static int revise(struct join *j, const struct impression *i, int64_t click_ms,
+                  struct undine_err *err)
+{
+    bool trained = negative_kept(j, i->id);
+    enum example_kind kind = j->opt->join.label == INGEST_LABEL_FNW ? EXAMPLE_FNW_POSITIVE
+                             : trained                              ? EXAMPLE_CORRECTION
+                                                                    : EXAMPLE_POSITIVE;
+    *(trained ? &j->counters->revised_negatives : &j->counters->revised_sampled_out) += 1;
+    return emit(j, i, kind, click_ms, err);
 }
 
 /* The clicked candidate becomes a step of the user who saw it. */
@@ -185,6 +225,7 @@ static int apply_impression(struct join *j, struct event *e, struct undine_err *
     }
     j->record_bytes += (size_t)e->words * sizeof(uint64_t);
     if (j->restoring) {
+        i->flags |= j->opt->join.label == INGEST_LABEL_FNW ? IMPRESSION_RESOLVED : 0;
         return UNDINE_OK;
     }
     if (j->first_ms == JOIN_NO_FIRST) {
@@ -193,7 +234,12 @@ static int apply_impression(struct join *j, struct event *e, struct undine_err *
     j->counters->applied++;
     j->counters->impressions++;
     j->counters->pending++;
-    return pin_user(j, i, err);
+    int rc = pin_user(j, i, err);
+    if (rc == UNDINE_OK && j->opt->join.label == INGEST_LABEL_FNW) {
+        rc = emit(j, i, EXAMPLE_FNW_NEGATIVE, i->time_ms, err);
+        resolve(j, i);
+    }
+    return rc;
 }
 
 /* ---- clicks ---- */
@@ -213,12 +259,12 @@ static struct impression *clicked_impression(const struct join *j, const struct 
     return newest;
 }
 
+/* A click of an impression that is still pending. */
 static int match(struct join *j, struct impression *i, int64_t click_ms, struct undine_err *err)
 {
     bool now = emits_at_click(j, click_ms);
     i->flags |= IMPRESSION_CLICKED;
     if (!j->restoring) {
-        j->counters->clicks_matched++;
         /* The example first: it must not see the click that labels it. */
         int rc = now ? emit(j, i, EXAMPLE_POSITIVE, click_ms, err) : UNDINE_OK;
         if (rc == UNDINE_OK) {
@@ -235,21 +281,23 @@ static int match(struct join *j, struct impression *i, int64_t click_ms, struct 
     return UNDINE_OK;
 }
 
-static int click_too_late(struct join *j, struct impression *i, int64_t click_ms,
-                          struct undine_err *err)
+/* A click of an impression that has its label. */
+static int click_behind(struct join *j, struct impression *i, int64_t click_ms,
+                        struct undine_err *err)
 {
     i->flags |= IMPRESSION_CLICKED;
     if (!j->restoring) {
-        j->counters->clicks_late++;
-        struct user *u = NULL;
-        int rc =
-            users_find(j->users, i->user_hash, event_user(i->event), i->event->user_len, &u, err);
+        struct user *u = i->user;
+        int rc = u == NULL ? users_find(j->users, i->user_hash, event_user(i->event),
+                                        i->event->user_len, &u, err)
+                           : revise(j, i, click_ms, err);
         if (rc == UNDINE_OK) {
             rc = append_click(j, u, i, click_ms, err);
         }
         if (rc < 0) {
             return rc;
         }
+        unpin(j, i);
     }
     release_record(j, i);
     return UNDINE_OK;
@@ -270,8 +318,12 @@ static int apply_click(struct join *j, struct event *e, struct undine_err *err)
     if (i == NULL) {
         return UNDINE_OK;
     }
-    return e->time_ms <= deadline_of(j, i) ? match(j, i, e->time_ms, err)
-                                           : click_too_late(j, i, e->time_ms, err);
+    if (!j->restoring) {
+        *(e->time_ms <= deadline_of(j, i) ? &j->counters->clicks_matched
+                                          : &j->counters->clicks_late) += 1;
+    }
+    return (i->flags & IMPRESSION_RESOLVED) == 0 ? match(j, i, e->time_ms, err)
+                                                 : click_behind(j, i, e->time_ms, err);
 }
 
 /* ---- behaviours and forgets ---- */
@@ -310,6 +362,7 @@ static int apply_forget(struct join *j, const struct event *e, struct undine_err
             j->counters->dropped += j->restoring ? 0 : 1;
         }
         i->flags |= IMPRESSION_GONE;
+        unpin(j, i);
         release_record(j, i);
     }
     if (j->restoring) {
@@ -407,6 +460,7 @@ void join_expire(struct join *j, int64_t watermark_ms)
             break;
         }
         UNDINE_ASSERT((i->flags & IMPRESSION_RESOLVED) != 0);
+        unpin(j, i);
         release_record(j, i);
         impressions_drop(&j->known);
     }
@@ -424,8 +478,8 @@ static int restore_deadlines(struct join *j, int64_t before_ms, struct undine_er
     return rc;
 }
 
-/* Load the users of the pending impressions from `number` on, as many as one read takes; returns
- * the number behind the last of them. */
+/* Load the users of the impressions that need them from `number` on, as many as one read takes;
+ * returns the number behind the last of them. */
 static int prefetch_pending(struct join *j, uint64_t number, uint64_t *end, struct undine_err *err)
 {
     enum { USERS_MAX = 1024 };
@@ -433,7 +487,7 @@ static int prefetch_pending(struct join *j, uint64_t number, uint64_t *end, stru
     size_t n = 0;
     for (; number < j->known.head && n < USERS_MAX; number++) {
         const struct impression *i = impressions_at(&j->known, number);
-        if ((i->flags & IMPRESSION_RESOLVED) == 0) {
+        if (needs_user(j, i)) {
             users[n++] = i->user_hash;
         }
     }
@@ -441,17 +495,18 @@ static int prefetch_pending(struct join *j, uint64_t number, uint64_t *end, stru
     return n == 0 ? UNDINE_OK : users_prefetch(j->users, users, n, err);
 }
 
-/* Pin the users of all that is pending; *pending is its number. */
+/* Pin the users of all that is pending, and whoever else is needed; *pending is the number of the
+ * former. */
 static int restore_pins(struct join *j, uint64_t *pending, struct undine_err *err)
 {
-    uint64_t loaded = j->due;
+    uint64_t first = learns_late_clicks(j) ? j->known.tail : j->due, loaded = first;
     *pending = 0;
-    for (uint64_t number = j->due; number < j->known.head; number++) {
+    for (uint64_t number = first; number < j->known.head; number++) {
         int rc = number < loaded ? UNDINE_OK : prefetch_pending(j, number, &loaded, err);
         struct impression *i = impressions_at(&j->known, number);
-        if (rc == UNDINE_OK && (i->flags & IMPRESSION_RESOLVED) == 0) {
+        if (rc == UNDINE_OK && needs_user(j, i)) {
             rc = pin_user(j, i, err);
-            (*pending)++;
+            *pending += (i->flags & IMPRESSION_RESOLVED) == 0 ? 1 : 0;
         }
         if (rc < 0) {
             return rc;

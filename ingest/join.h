@@ -13,8 +13,18 @@
  * the negatives of the same age.
  *
  * After its deadline an impression is remembered for memory_ms, so that a duplicate of it, a second
- * click (duplicate) and a late click are known for what they are.  A late click gives no label
- * (policy drop), but it is behaviour: the clicked candidate becomes a step as with any click.
+ * click (duplicate) and a late click are known for what they are.  A late click is behaviour: the
+ * clicked candidate becomes a step as with any click.  Whether it gives a label too:
+ *   late_click: drop     no
+ *   late_click: correct  yes, at the click's time: an EXAMPLE_CORRECTION where the impression was
+ *                        trained as a negative, a plain EXAMPLE_POSITIVE where it was sampled out
+ *
+ * label: fnw waits for nothing.  An impression is emitted when it is applied, as an
+ * EXAMPLE_FNW_NEGATIVE, and its click, in the window or late, adds an EXAMPLE_FNW_POSITIVE; window
+ * and memory only say how long that can be, `emit` and the first window's rule do not apply.
+ *
+ * Whatever is emitted for an impression sees the same steps.  So with late_click: correct and with
+ * label: fnw a user stays pinned until its last known impression is clicked or expires.
  *
  * The caller applies events and fires deadlines in one order of time, events first at equal times.
  * The join gives each event's record back to arrivals when nothing needs it any more.

@@ -74,7 +74,11 @@ static const uint8_t *get_text(struct reader *r, size_t *len)
     X(pending)                                                                                     \
     X(sampled_out)                                                                                 \
     X(dropped)                                                                                     \
-    X(losses)
+    X(losses)                                                                                      \
+    X(revised)                                                                                     \
+    X(revised_negatives)                                                                           \
+    X(revised_sampled_out)                                                                         \
+    X(label_delay_ms)
 
 /* A list with its length in front, so that lists may grow within the version. */
 static void put_list(struct writer *out, const uint64_t *values, uint32_t n)

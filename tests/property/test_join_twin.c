@@ -18,6 +18,8 @@
 
 enum { STREAMS = 14, VARIANTS = 4, REOPENS_MAX = 3 };
 
+enum policy { POLICY_WINDOW, POLICY_CORRECT, POLICY_FNW };
+
 /* A stream with its options and the truth about it. */
 struct scenario {
     struct stream stream;
@@ -57,7 +59,7 @@ static void scenario_decode(struct scenario *s)
     decoder_close(decoder);
 }
 
-static void scenario_make(struct scenario *s, struct random *r)
+static void scenario_make(struct scenario *s, struct random *r, enum policy policy)
 {
     *s = (struct scenario){0};
     fixture_schema(&s->schema, 1 + (uint32_t)random_below(r, 4));
@@ -69,6 +71,14 @@ static void scenario_make(struct scenario *s, struct random *r)
     s->opt.join.by = random_below(r, 3) == 0 ? INGEST_JOIN_USER_ITEM : INGEST_JOIN_ID;
     s->opt.join.negative_rate = random_below(r, 2) == 0 ? 1.0 : 0.4;
     s->opt.join.negative_seed = random_u64(r);
+    if (policy == POLICY_CORRECT) {
+        s->opt.join.late_click = INGEST_LATE_CORRECT;
+    } else if (policy == POLICY_FNW) {
+        s->opt.join.label = INGEST_LABEL_FNW;
+        s->opt.join.emit = INGEST_EMIT_CLICK;
+        s->opt.join.negative_rate = 1.0;
+        s->opt.join.late_click = random_below(r, 2) == 0 ? INGEST_LATE_CORRECT : INGEST_LATE_DROP;
+    }
     s->decode.join_by_user_item = s->opt.join.by == INGEST_JOIN_USER_ITEM;
     struct stream_options stream = {.impressions = 60 + random_below(r, 300),
                                     .users = 1 + (uint32_t)random_below(r, 12),
@@ -156,6 +166,10 @@ static void same_counters(const struct ingest_counters *got, const struct ingest
     SAME(negatives);
     SAME(sampled_out);
     SAME(dropped);
+    SAME(revised);
+    SAME(revised_negatives);
+    SAME(revised_sampled_out);
+    SAME(label_delay_ms);
     for (int k = 0; k < EVENT_KINDS; k++) {
         SAME(duplicate_by_kind[k]);
     }
@@ -188,17 +202,17 @@ static void run_variant(const struct scenario *s, struct random *r, const char *
     memory_log_release(&log);
 }
 
-static void test_twin(void **state)
+static struct ingest_counters twins(enum policy policy)
 {
-    (void)state;
     struct ingest_counters sum = {0};
     for (uint64_t seed = 1; seed <= STREAMS; seed++) {
         struct random r = {seed};
         struct scenario s;
-        scenario_make(&s, &r);
+        scenario_make(&s, &r, policy);
         for (int v = 0; v < VARIANTS; v++) {
             char name[64];
-            (void)snprintf(name, sizeof name, "stream %d variant %d", (int)seed, v);
+            (void)snprintf(name, sizeof name, "policy %d stream %d variant %d", (int)policy,
+                           (int)seed, v);
             run_variant(&s, &r, name);
         }
         sum.positives += s.counters.positives;
@@ -207,16 +221,42 @@ static void test_twin(void **state)
         sum.sampled_out += s.counters.sampled_out;
         sum.dropped += s.counters.dropped;
         sum.duplicate += s.counters.duplicate;
+        sum.revised_negatives += s.counters.revised_negatives;
+        sum.revised_sampled_out += s.counters.revised_sampled_out;
         scenario_release(&s);
     }
     print_message("seeds 1..%d: %u positives, %u late clicks, %u orphans, %u sampled out, "
-                  "%u dropped, %u duplicates\n",
+                  "%u dropped, %u duplicates, %u + %u revised\n",
                   STREAMS, (unsigned)sum.positives, (unsigned)sum.clicks_late,
                   (unsigned)sum.clicks_orphan, (unsigned)sum.sampled_out, (unsigned)sum.dropped,
-                  (unsigned)sum.duplicate);
-    /* The streams do hold what they are meant to try. */
+                  (unsigned)sum.duplicate, (unsigned)sum.revised_negatives,
+                  (unsigned)sum.revised_sampled_out);
+    return sum;
+}
+
+/* The streams do hold what they are meant to try. */
+static void test_twin(void **state)
+{
+    (void)state;
+    struct ingest_counters sum = twins(POLICY_WINDOW);
     assert_true(sum.positives > 100 && sum.clicks_late > 20 && sum.clicks_orphan > 20);
     assert_true(sum.sampled_out > 20 && sum.dropped > 5 && sum.duplicate > 50);
+}
+
+static void test_twin_with_late_clicks_corrected(void **state)
+{
+    (void)state;
+    struct ingest_counters sum = twins(POLICY_CORRECT);
+    assert_true(sum.positives > 100 && sum.dropped > 5);
+    assert_true(sum.revised_negatives > 10 && sum.revised_sampled_out > 10);
+}
+
+static void test_twin_with_fake_negatives(void **state)
+{
+    (void)state;
+    struct ingest_counters sum = twins(POLICY_FNW);
+    assert_true(sum.positives == 0 && sum.clicks_late > 20);
+    assert_true(sum.revised_negatives > 100 && sum.revised_sampled_out == 0);
 }
 
 /* Which events of a single partition, polled n at a time, are late? */
@@ -253,7 +293,7 @@ static void test_late_events_are_missing_and_no_others(void **state)
     for (uint64_t seed = 101; seed <= 106; seed++) {
         struct random r = {seed};
         struct scenario s;
-        scenario_make(&s, &r);
+        scenario_make(&s, &r, (enum policy)(seed % 3));
         struct ingest_world w;
         world_of(&w, &s);
         w.opt.loop.poll_max = 1 + (uint32_t)random_below(&r, 20);
@@ -288,6 +328,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_twin),
+        cmocka_unit_test(test_twin_with_late_clicks_corrected),
+        cmocka_unit_test(test_twin_with_fake_negatives),
         cmocka_unit_test(test_late_events_are_missing_and_no_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -86,18 +86,45 @@ static void write_view(struct twin *t, uint64_t user, uint32_t sequence, int64_t
     }
 }
 
-static void emit(struct twin *t, struct twin_impression *i, bool positive, int64_t emit_ms)
+static void write_example(struct twin *t, const struct event *e, enum example_kind kind,
+                          int64_t emit_ms)
 {
-    const struct event *e = i->event;
-    i->done = true;
-    ingest_world_entry(t->out, t->schema, positive ? EXAMPLE_POSITIVE : EXAMPLE_NEGATIVE, e->id,
-                       e->user, e->time_ms, emit_ms, (float)t->opt->join.negative_rate,
-                       event_counts(e), event_ids(e));
+    ingest_world_entry(t->out, t->schema, kind, e->id, e->user, e->time_ms, emit_ms,
+                       (float)t->opt->join.negative_rate, event_counts(e), event_ids(e));
     for (uint32_t s = 0; s < t->schema->n_sequences; s++) {
         write_view(t, e->user, s, e->time_ms);
     }
     ingest_world_text(t->out, "\n");
+    t->c->label_delay_ms += (uint64_t)(emit_ms - e->time_ms);
+}
+
+static void emit(struct twin *t, struct twin_impression *i, bool positive, int64_t emit_ms)
+{
+    i->done = true;
+    write_example(t, i->event, positive ? EXAMPLE_POSITIVE : EXAMPLE_NEGATIVE, emit_ms);
     *(positive ? &t->c->positives : &t->c->negatives) += 1;
+}
+
+static bool negative_kept(const struct twin *t, const struct twin_impression *i)
+{
+    uint64_t h = hash_bytes_seeded(&i->event->id, 8, t->opt->join.negative_seed);
+    return (double)(h >> 11) / 9007199254740992.0 < t->opt->join.negative_rate;
+}
+
+/* A click of an impression that has been labelled. */
+static void revise(struct twin *t, const struct twin_impression *i, int64_t click_ms)
+{
+    bool kept = negative_kept(t, i), fnw = t->opt->join.label == INGEST_LABEL_FNW;
+    if (!fnw && t->opt->join.late_click == INGEST_LATE_DROP) {
+        return;
+    }
+    write_example(t, i->event,
+                  fnw    ? EXAMPLE_FNW_POSITIVE
+                  : kept ? EXAMPLE_CORRECTION
+                         : EXAMPLE_POSITIVE,
+                  click_ms);
+    t->c->revised++;
+    *(kept ? &t->c->revised_negatives : &t->c->revised_sampled_out) += 1;
 }
 
 /* Deadlines below this time, in the order of the impressions. */
@@ -109,8 +136,7 @@ static void fire(struct twin *t, int64_t before_ms)
         if (i->done || deadline_ms >= before_ms) {
             continue;
         }
-        uint64_t h = hash_bytes_seeded(&i->event->id, 8, t->opt->join.negative_seed);
-        if (i->clicked || (double)(h >> 11) / 9007199254740992.0 < t->opt->join.negative_rate) {
+        if (i->clicked || negative_kept(t, i)) {
             emit(t, i, i->clicked, deadline_ms);
         } else {
             i->done = true;
@@ -142,8 +168,14 @@ static void apply_impression(struct twin *t, const struct event *e)
             return;
         }
     }
-    t->impressions[t->n_impressions++] = (struct twin_impression){.event = e};
+    struct twin_impression *i = &t->impressions[t->n_impressions++];
+    *i = (struct twin_impression){.event = e};
     t->c->impressions++;
+    if (t->opt->join.label == INGEST_LABEL_FNW) {
+        i->done = true;
+        write_example(t, e, EXAMPLE_FNW_NEGATIVE, e->time_ms);
+        t->c->negatives++;
+    }
 }
 
 static void apply_click(struct twin *t, const struct event *e)
@@ -170,9 +202,12 @@ static void apply_click(struct twin *t, const struct event *e)
     int64_t window_ms = t->opt->join.window_ms;
     if (e->time_ms > target->event->time_ms + window_ms) {
         t->c->clicks_late++;
+        revise(t, target, e->time_ms);
     } else {
         t->c->clicks_matched++;
-        if (t->opt->join.emit == INGEST_EMIT_CLICK &&
+        if (t->opt->join.label == INGEST_LABEL_FNW) {
+            revise(t, target, e->time_ms);
+        } else if (t->opt->join.emit == INGEST_EMIT_CLICK &&
             e->time_ms >= t->impressions[0].event->time_ms + window_ms) {
             emit(t, target, true, e->time_ms);
         }
