@@ -30,6 +30,8 @@ static const char *const names_pool[] = {"sum", "mean", NULL};
 static const char *const names_kinds[] = {"impression", "click", "behavior", "forget", NULL};
 static const char *const names_by[] = {"id", "user_item", NULL};
 static const char *const names_emit[] = {"click", "deadline", NULL};
+static const char *const names_late_click[] = {"drop", "correct", NULL};
+static const char *const names_label[] = {"window", "fnw", NULL};
 static const char *const names_model[] = {"base", "din", NULL};
 static const char *const names_activation[] = {"sigmoid", "relu", "tanh", "prelu", "dice", NULL};
 static const char *const names_input[] = {"paper", "official", NULL};
@@ -287,6 +289,28 @@ static const struct config_key keys[] = {
      .fixed = true,
      .doc = "How long past its window an impression is still known, to recognise duplicates and "
             "late clicks."},
+    {.path = "join.late_click",
+     .type = CONFIG_ENUM,
+     AT(ingest.join.late_click),
+     .names = names_late_click,
+     .fallback = "drop",
+     .fixed = true,
+     .doc = "A click behind the window, but within `join.memory`, is a step of its user in any case. "
+            "`drop`: its impression stays a negative. `correct`: the negative is taken back and a "
+            "positive is learned. Then the users of all impressions that are known and not clicked "
+            "stay in memory, beyond `users.cache`: 16 bytes an impression, and the steps that it "
+            "saw, until `join.memory` is over."},
+    {.path = "join.label",
+     .type = CONFIG_ENUM,
+     AT(ingest.join.label),
+     .names = names_label,
+     .fallback = "window",
+     .fixed = true,
+     .doc = "`window`: an impression is learned once its label is known. `fnw`: at once, as a "
+            "negative, and its click (as long as it is known, so `join.late_click` does not matter) "
+            "adds a positive, both with the weights of fake negative weighting, which keep scores "
+            "calibrated. Needs `join.negative_rate: 1` and `join.emit: click`; memory as with "
+            "`late_click: correct`."},
     {.path = "join.pending_max",
      .type = CONFIG_BYTES,
      AT(ingest.join.pending_max_bytes),

@@ -411,6 +411,19 @@ static int finish(struct loader *l)
                            ": ingest would wait for the learner, and the learner for a whole batch",
                            c->ingest.loop.backlog_max, c->trainer.batch_max);
     }
+    if (c->ingest.join.label == INGEST_LABEL_FNW && c->ingest.join.negative_rate != 1.0) {
+        struct config_where where = place_of(l, "join.negative_rate");
+        return config_fail(l->err, &where,
+                           "`join.negative_rate` is %g, but `join.label: fnw` learns every "
+                           "impression as a negative before it knows its label: it must be 1",
+                           c->ingest.join.negative_rate);
+    }
+    if (c->ingest.join.label == INGEST_LABEL_FNW && c->ingest.join.emit != INGEST_EMIT_CLICK) {
+        struct config_where where = place_of(l, "join.emit");
+        return config_fail(l->err, &where,
+                           "`join.emit` is `deadline`, but `join.label: fnw` waits for no "
+                           "deadline: it must be `click`");
+    }
     const char *colon = strrchr(c->http.listen, ':');
     if (c->http.listen[0] != '\0' && (colon == NULL || strspn(colon + 1, "0123456789") == 0 ||
                                       colon[1 + strspn(colon + 1, "0123456789")] != '\0')) {

@@ -125,6 +125,7 @@ void batch_builder_close(struct batch_builder *b)
     }
     free(b->label);
     free(b->sample_rate);
+    free(b->kind);
     free(b->shift);
     free(b->user);
     free(b->item);
@@ -156,11 +157,12 @@ int batch_builder_open(struct batch_builder **out, const struct schema *schema, 
     }
     b->label = calloc(batch_max, sizeof *b->label);
     b->sample_rate = calloc(batch_max, sizeof *b->sample_rate);
+    b->kind = calloc(batch_max, sizeof *b->kind);
     b->shift = calloc(batch_max, sizeof *b->shift);
     b->user = calloc(batch_max, sizeof *b->user);
     b->item = calloc(batch_max, sizeof *b->item);
-    bool ok = b->label != NULL && b->sample_rate != NULL && b->shift != NULL && b->user != NULL &&
-              b->item != NULL;
+    bool ok = b->label != NULL && b->sample_rate != NULL && b->kind != NULL && b->shift != NULL &&
+              b->user != NULL && b->item != NULL;
     for (uint32_t i = 0; ok && i < schema->n_sequences; i++) {
         ok = sequences_open(&b->sequence[i], batch_max, b->n_slots);
     }
@@ -188,6 +190,7 @@ void batch_builder_clear(struct batch_builder *b)
         memset(q->slot, 0, b->n_slots * sizeof *q->slot);
     }
     b->n = 0;
+    b->plain = true;
     b->block_seq = UINT64_MAX;
 }
 
@@ -335,7 +338,9 @@ int batch_builder_add(struct batch_builder *b, const struct example_block *block
     if (rc < 0) {
         return rc;
     }
-    b->label[b->n] = e->kind == EXAMPLE_POSITIVE ? 1.0f : 0.0f;
+    b->kind[b->n] = e->kind;
+    b->plain = b->plain && (e->kind == EXAMPLE_NEGATIVE || e->kind == EXAMPLE_POSITIVE);
+    b->label[b->n] = example_kind_positive(e->kind) ? 1.0f : 0.0f;
     b->sample_rate[b->n] = e->sample_rate;
     b->shift[b->n] = e->sample_rate < 1.0f ? -logf(e->sample_rate) : 0.0f;
     b->user[b->n] = e->user;

@@ -55,6 +55,8 @@ struct batch_builder {
     uint64_t block_seq; /* block that of_block belongs to; UINT64_MAX = none */
     /* (n) what the loss and the metrics need of each example */
     float *label, *sample_rate;
+    uint8_t *kind;         /* enum example_kind */
+    bool plain;            /* every one is an EXAMPLE_NEGATIVE or an EXAMPLE_POSITIVE */
     float *shift;          /* -ln(sample_rate), added to the logit for the loss */
     uint64_t *user, *item; /* item: first id of the first candidate field, 0 = none */
     int64_t first_emit_ms, last_emit_ms;
@@ -73,5 +75,11 @@ int batch_builder_add(struct batch_builder *b, const struct example_block *block
  * which get the new ids. */
 int batch_builder_gather(struct batch_builder *b, struct table *tables, struct undine_err *err);
 void batch_builder_clear(struct batch_builder *b);
+
+/* Has an example of the same impression said that example i was not clicked? */
+static inline bool batch_builder_revises(const struct batch_builder *b, uint32_t i)
+{
+    return !b->plain && example_kind_revises((enum example_kind)b->kind[i]);
+}
 
 #endif

@@ -43,10 +43,19 @@ void guard_add(struct guard *g, double logit, double label, double sample_rate)
     g->sums.loss += weight * model_logloss(logit, label);
 }
 
+void guard_withdraw(struct guard *g, double logit, double sample_rate)
+{
+    double weight = 1.0 / sample_rate;
+    g->sums.weight -= weight;
+    g->sums.p -= weight * (double)model_sigmoid((real)logit);
+    g->sums.loss -= weight * model_logloss(logit, 0.0);
+}
+
 static int judge_labels(const struct guard *g, const struct guard_options *opt,
                         struct undine_err *err)
 {
-    double rate = g->sums.label / g->sums.weight;
+    /* A window can have more withdrawals than negatives: theirs came before it. */
+    double rate = g->sums.label / fmax(g->sums.weight, g->sums.label);
     double calibration = metrics_calibration(&g->sums);
     if (!(rate >= opt->label_rate_min && rate <= opt->label_rate_max)) {
         return undine_err_set(err, UNDINE_EGUARD,

@@ -36,6 +36,9 @@ int guard_check(const struct guard_options *opt, struct undine_err *err);
 /* A prediction of the batch at hand. */
 void guard_add(struct guard *g, double logit, double label, double sample_rate);
 
+/* The prediction that comes next is of an impression that was added with label 0 before. */
+void guard_withdraw(struct guard *g, double logit, double sample_rate);
+
 /* After the last prediction of a batch.  UNDINE_OK, or UNDINE_EGUARD and the number that left its
  * band; a window that is full ends here. */
 int guard_judge(struct guard *g, const struct guard_options *opt, const struct schema *schema,

@@ -50,14 +50,22 @@ static double probability(double logit)
     return e / (1.0 + e);
 }
 
+/* A row is a positive, a negative, or a negative that is withdrawn. */
+static bool is_withdrawal(const struct metrics_row *r)
+{
+    return r->weight < -1.0f;
+}
+
 static double label_of(const struct metrics_row *r)
 {
-    return r->weight < 0.0f ? 1.0 : 0.0;
+    return r->weight == -1.0f ? 1.0 : 0.0;
 }
 
 static double weight_of(const struct metrics_row *r)
 {
-    return r->weight < 0.0f ? 1.0 : (double)r->weight;
+    return r->weight == -1.0f ? 1.0
+           : is_withdrawal(r) ? (double)r->weight + 1.0
+                              : (double)r->weight;
 }
 
 static void sums_add(struct metrics_sums *s, const struct metrics_row *r, double p)
@@ -101,6 +109,47 @@ void metrics_add(struct metrics *m, uint64_t user, float logit, int label, float
     double p = probability((double)logit);
     sums_add(&m->sums, &row, p);
     bins_add(m->bin, &row, p);
+    metrics_window_add(m, &row);
+}
+
+/* The bucket with a negative that is nearest to `from`, the lower of two; there is one. */
+static uint32_t nearest_negative(const struct metrics *m, uint32_t from)
+{
+    for (uint32_t away = 0; away < METRICS_BUCKETS; away++) {
+        if (away <= from && m->bucket[from - away][0] > 0) {
+            return from - away;
+        }
+        if (from + away < METRICS_BUCKETS && m->bucket[from + away][0] > 0) {
+            return from + away;
+        }
+    }
+    UNDINE_ASSERT(false);
+    return 0;
+}
+
+/* From the bin of a prediction that was in this bucket. */
+static void bins_withdraw(struct metrics_bin bin[METRICS_BINS], uint32_t bucket, double weight)
+{
+    double p =
+        probability(((double)bucket + 0.5) * (2.0 * LOGIT_MAX / METRICS_BUCKETS) - LOGIT_MAX);
+    struct metrics_bin *from = &bin[(int)(p * METRICS_BINS)];
+    from->examples -= 1.0;
+    from->weight -= weight;
+    from->p -= weight * p;
+}
+
+void metrics_withdraw(struct metrics *m, uint64_t user, float logit, float sample_rate)
+{
+    UNDINE_ASSERT(isfinite(logit) && sample_rate > 0.0f);
+    if (m->examples == m->positives) {
+        return;
+    }
+    struct metrics_row row = {.user = user, .logit = logit, .weight = -1.0f - 1.0f / sample_rate};
+    m->examples--;
+    uint32_t bucket = nearest_negative(m, bucket_of(logit));
+    m->bucket[bucket][0]--;
+    sums_add(&m->sums, &row, probability((double)logit));
+    bins_withdraw(m->bin, bucket, 1.0 / (double)sample_rate);
     metrics_window_add(m, &row);
 }
 
@@ -192,6 +241,64 @@ static int by_user_logit(const void *a, const void *b)
         return x->user < y->user ? -1 : 1;
     }
     return by_logit(a, b);
+}
+
+/* Rows ascend by logit: the negative that is nearest to the withdrawal at `at`, n where there is
+ * none. */
+static size_t withdrawn(const struct metrics_row *rows, size_t n, size_t at)
+{
+    size_t below = at, above = at + 1;
+    while (below > 0 && !(rows[below - 1].weight > 0.0f)) {
+        below--;
+    }
+    while (above < n && !(rows[above].weight > 0.0f)) {
+        above++;
+    }
+    if (below == 0) {
+        return above;
+    }
+    bool lower =
+        above == n || rows[at].logit - rows[below - 1].logit <= rows[above].logit - rows[at].logit;
+    return lower ? below - 1 : above;
+}
+
+/* Of one user. */
+static void settle_user(struct metrics_row *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (is_withdrawal(&rows[i])) {
+            size_t negative = withdrawn(rows, n, i);
+            rows[i].weight = 0.0f;
+            if (negative < n) {
+                rows[negative].weight = 0.0f;
+            }
+        }
+    }
+}
+
+size_t metrics_rows_settle(struct metrics_row *rows, size_t n)
+{
+    size_t first = 0;
+    while (first < n && !is_withdrawal(&rows[first])) {
+        first++;
+    }
+    if (first == n) {
+        return n;
+    }
+    qsort(rows, n, sizeof *rows, by_user_logit);
+    for (size_t i = 0; i < n;) {
+        first = i;
+        while (i < n && rows[i].user == rows[first].user) {
+            i++;
+        }
+        settle_user(rows + first, i - first);
+    }
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        rows[kept] = rows[i];
+        kept += rows[i].weight != 0.0f;
+    }
+    return kept;
 }
 
 /* AUC of rows that ascend by logit; NaN where one class is missing. */

@@ -32,7 +32,7 @@ enum { METRICS_BUCKETS = 1 << 17, METRICS_BINS = 20 };
 struct metrics_row {
     uint64_t user;
     float logit;
-    float weight; /* 1/r for a negative, -1 for a positive */
+    float weight; /* 1/r for a negative, -1 for a positive, -1 - 1/r for a negative withdrawn */
 };
 
 /* Sums over predictions, in the order in which they came. */
@@ -48,7 +48,7 @@ struct metrics {
     uint64_t examples, positives;
     struct metrics_sums sums;
     struct metrics_bin bin[METRICS_BINS]; /* since the start */
-    uint64_t (*bucket)[2];                /* (METRICS_BUCKETS) rows of label 0 and 1 */
+    uint64_t (*bucket)[2]; /* (METRICS_BUCKETS) rows of label 0 and 1, less those withdrawn */
     struct metrics_row *window;
     uint64_t window_max, window_n, window_at; /* window_at: where the next one goes */
 };
@@ -58,6 +58,13 @@ void metrics_release(struct metrics *m); /* NULL-safe */
 
 /* One prediction.  sample_rate in (0, 1]; logit finite. */
 void metrics_add(struct metrics *m, uint64_t user, float logit, int label, float sample_rate);
+/* The impression was added with label 0 and is about to be added with label 1: take the negative
+ * out, so that it counts once.  Which one it was is not kept.  Of the sums it is taken out at the
+ * score that it has now: weight and labels are exact, p and loss off by what the model has moved in
+ * between.  Of the histogram goes the negative of the nearest score, so AUC stays within 0..1.  The
+ * window gets a row of its own for it, see metrics_rows_settle.  Nothing happens where there is no
+ * negative: it came before this learner, or in a batch that was skipped. */
+void metrics_withdraw(struct metrics *m, uint64_t user, float logit, float sample_rate);
 /* The newest rows, oldest first, into out (room for window_max); returns how many. */
 size_t metrics_window(const struct metrics *m, struct metrics_row *out);
 /* Put a row into the window alone (to restore one, oldest first). */
@@ -71,7 +78,12 @@ double metrics_calibration(const struct metrics_sums *s);
 
 double metrics_ece(const struct metrics_bin bin[METRICS_BINS]);
 
-/* Of rows in any order. */
+/* Drop withdrawals, each with the negative of the same user that has the nearest score, where the
+ * window still has one; returns how many rows are left.  For all below.  Reorders rows if there are
+ * any withdrawals. */
+size_t metrics_rows_settle(struct metrics_row *rows, size_t n);
+
+/* Of rows in any order, none a withdrawal. */
 void metrics_rows_bins(struct metrics_bin out[METRICS_BINS], const struct metrics_row *rows,
                        size_t n);
 struct metrics_sums metrics_rows_sums(const struct metrics_row *rows, size_t n);

@@ -37,10 +37,17 @@ static struct popularity_row *slot_of(struct popularity_row *row, uint64_t capac
     return &row[i];
 }
 
+/* A click takes shows back that were learned with it as a negative.  A learner that came later than
+ * the negative has none of them. */
+static double shows_of(double shows, double clicks)
+{
+    return shows > clicks ? shows : clicks;
+}
+
 static double prior_of(const struct popularity *p)
 {
     /* One click in two shows to begin with keeps the prior inside (0, 1). */
-    return (p->clicks + 1.0) / (p->shows + 2.0);
+    return (p->clicks + 1.0) / (shows_of(p->shows, p->clicks) + 2.0);
 }
 
 double popularity_predict(const struct popularity *p, uint64_t key)
@@ -50,7 +57,8 @@ double popularity_predict(const struct popularity *p, uint64_t key)
         return prior;
     }
     const struct popularity_row *r = slot_of(p->row, p->capacity, key);
-    return ((double)r->clicks + STRENGTH * prior) / ((double)r->shows + STRENGTH);
+    double shows = shows_of((double)r->shows, (double)r->clicks);
+    return ((double)r->clicks + STRENGTH * prior) / (shows + STRENGTH);
 }
 
 static int grow(struct popularity *p, struct undine_err *err)
@@ -73,11 +81,11 @@ static int grow(struct popularity *p, struct undine_err *err)
     return UNDINE_OK;
 }
 
-int popularity_learn(struct popularity *p, uint64_t key, double label, double weight,
+int popularity_learn(struct popularity *p, uint64_t key, double shows, double clicks,
                      struct undine_err *err)
 {
-    p->shows += weight;
-    p->clicks += weight * label;
+    p->shows += shows;
+    p->clicks += clicks;
     if (key == 0) {
         return UNDINE_OK;
     }
@@ -97,8 +105,8 @@ int popularity_learn(struct popularity *p, uint64_t key, double label, double we
         r->key = key;
         p->n_rows++;
     }
-    r->shows += (float)weight;
-    r->clicks += (float)(weight * label);
+    r->shows += (float)shows;
+    r->clicks += (float)clicks;
     return UNDINE_OK;
 }
 

@@ -1,8 +1,8 @@
 /* popularity.h: the baseline that a model has to beat: the smoothed click rate of an id.
  *
- * rate(id) = (clicks + STRENGTH * prior) / (shows + STRENGTH), prior = click rate of the stream so far.
- * Predict, then learn, like the model.  The table is bounded: past rows_max new ids get the prior
- * and are counted.  Owned by the trainer. */
+ * rate(id) = (clicks + STRENGTH * prior) / (shows + STRENGTH), prior = click rate of the stream so
+ * far. Predict, then learn, like the model.  The table is bounded: past rows_max new ids get the
+ * prior and are counted.  Owned by the trainer. */
 #ifndef UNDINE_LEARNER_POPULARITY_H
 #define UNDINE_LEARNER_POPULARITY_H
 
@@ -24,10 +24,12 @@ struct popularity {
 int popularity_open(struct popularity *p, uint64_t rows_max, struct undine_err *err);
 void popularity_release(struct popularity *p);
 
-/* Click probability in (0, 1); key 0 (no id) and unknown ids give the prior, 0.5 on an empty stream. */
+/* Click probability in (0, 1); key 0 (no id) and unknown ids give the prior, 0.5 on an empty
+ * stream. */
 double popularity_predict(const struct popularity *p, uint64_t key);
-/* weight: how many impressions of the stream this example stands for (negatives sampled at r: 1/r). */
-int popularity_learn(struct popularity *p, uint64_t key, double label, double weight,
+/* Impressions of the stream and clicks that an example stands for: a negative sampled at rate r 1/r
+ * and 0, a positive 1 and 1, a click behind such a negative 1 - 1/r and 1. */
+int popularity_learn(struct popularity *p, uint64_t key, double shows, double clicks,
                      struct undine_err *err);
 
 /* Put rows back that were copied out of row[] (key != 0), into an empty table. */

@@ -410,6 +410,7 @@ void trainer_metrics(struct trainer *t, struct trainer_metrics *out)
     size_t n = metrics_window(&t->metrics, t->window_copy);
     (void)pthread_mutex_unlock(&t->lock);
 
+    n = metrics_rows_settle(t->window_copy, n);
     struct metrics_sums sums = metrics_rows_sums(t->window_copy, n);
     struct metrics_bin bin[METRICS_BINS];
     metrics_rows_bins(bin, t->window_copy, n);
@@ -425,6 +426,7 @@ void trainer_metrics(struct trainer *t, struct trainer_metrics *out)
     (void)pthread_mutex_lock(&t->lock);
     n = metrics_window(&t->frozen_metrics, t->window_copy);
     (void)pthread_mutex_unlock(&t->lock);
+    n = metrics_rows_settle(t->window_copy, n);
     gauc = metrics_rows_gauc(t->window_copy, n);
     out->frozen.gauc = gauc.gauc;
     out->frozen.gauc_users = gauc.users;

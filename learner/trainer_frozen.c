@@ -30,8 +30,11 @@ int trainer_frozen_score(struct trainer *t, struct undine_err *err)
     (void)pthread_mutex_lock(&t->lock);
     for (uint32_t i = 0; i < f->n; i++) {
         uint32_t e = f->example[i];
-        metrics_add(&t->frozen_metrics, frozen_group(b->user[e], f->freeze), f->logit[i],
-                    b->label[e] > 0.0f, b->sample_rate[e]);
+        uint64_t group = frozen_group(b->user[e], f->freeze);
+        if (batch_builder_revises(b, e)) {
+            metrics_withdraw(&t->frozen_metrics, group, f->logit[i], b->sample_rate[e]);
+        }
+        metrics_add(&t->frozen_metrics, group, f->logit[i], b->label[e] > 0.0f, b->sample_rate[e]);
     }
     (void)pthread_mutex_unlock(&t->lock);
     return UNDINE_OK;

@@ -10,6 +10,7 @@
 #include "learner/trainer_state.h"
 
 #include "base/clock.h"
+#include "learner/loss.h"
 #include "learner/trainer_update.h"
 
 #include <math.h>
@@ -60,27 +61,34 @@ static int note_predictions(struct trainer *t, struct undine_err *err)
     for (uint32_t i = 0; i < b->n; i++) {
         double p = popularity_predict(&t->popularity, b->item[i]);
         int label = b->label[i] > 0.0f;
+        float popular = (float)(log(p) - log1p(-p));
+        if (batch_builder_revises(b, i)) {
+            metrics_withdraw(&t->metrics, b->user[i], t->logit[i], b->sample_rate[i]);
+            metrics_withdraw(&t->popularity_metrics, b->user[i], popular, b->sample_rate[i]);
+        }
         metrics_add(&t->metrics, b->user[i], t->logit[i], label, b->sample_rate[i]);
-        metrics_add(&t->popularity_metrics, b->user[i], (float)(log(p) - log1p(-p)), label,
-                    b->sample_rate[i]);
+        metrics_add(&t->popularity_metrics, b->user[i], popular, label, b->sample_rate[i]);
     }
     (void)pthread_mutex_unlock(&t->lock);
     for (uint32_t i = 0; rc == UNDINE_OK && i < b->n; i++) {
-        double weight = b->label[i] > 0.0f ? 1.0 : 1.0 / (double)b->sample_rate[i];
-        rc = popularity_learn(&t->popularity, b->item[i], (double)b->label[i], weight, err);
+        double negative = 1.0 / (double)b->sample_rate[i], clicks = (double)b->label[i];
+        double shows = clicks > 0.0 ? 1.0 : negative;
+        shows -= batch_builder_revises(b, i) ? negative : 0.0;
+        rc = popularity_learn(&t->popularity, b->item[i], shows, clicks, err);
     }
     return rc;
 }
 
-/* Gradient of the mean logloss.  The published score is sigmoid(z); what was sampled at rate r is
- * explained by sigmoid(z - ln r). */
+/* Gradient of the mean loss (loss.h).  The published score is sigmoid(z); what was sampled at rate
+ * r is explained by sigmoid(z - ln r). */
 static void loss_gradient(struct trainer *t, const float *logit)
 {
     const struct batch_builder *b = t->builder;
     float scale = 1.0f / (float)b->n;
     for (uint32_t i = 0; i < b->n; i++) {
         float p = model_sigmoid(logit[i] + b->shift[i]);
-        t->dlogit[i] = (p - b->label[i]) * scale;
+        float slope = b->plain ? p - b->label[i] : loss_slope(b->kind[i], p);
+        t->dlogit[i] = slope * scale;
     }
 }
 
@@ -90,6 +98,9 @@ static int judge(struct trainer *t, struct undine_err *err)
     const struct batch_builder *b = t->builder;
     bool features = t->opt.guard.missing_max < 1.0;
     for (uint32_t i = 0; i < b->n; i++) {
+        if (batch_builder_revises(b, i)) {
+            guard_withdraw(&t->guard, (double)t->logit[i], (double)b->sample_rate[i]);
+        }
         guard_add(&t->guard, (double)t->logit[i], (double)b->label[i], (double)b->sample_rate[i]);
         for (uint32_t f = 0; features && f < t->schema.n_fields; f++) {
             const uint32_t *offset = b->field[f].offset;

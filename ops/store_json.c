@@ -60,6 +60,10 @@ json_t *store_json_counters(const struct ingest_counters *c)
     put_u64(o, "pending", c->pending);
     put_u64(o, "sampled_out", c->sampled_out);
     put_u64(o, "dropped", c->dropped);
+    put_u64(o, "revised", c->revised);
+    put_u64(o, "revised_negatives", c->revised_negatives);
+    put_u64(o, "revised_sampled_out", c->revised_sampled_out);
+    put_u64(o, "label_delay_ms", c->label_delay_ms);
     put_u64(o, "clicks_matched", c->clicks_matched);
     put_u64(o, "clicks_orphan", c->clicks_orphan);
     put_u64(o, "clicks_late", c->clicks_late);

@@ -15,6 +15,9 @@ undine_test(test_metrics SOURCES unit/test_metrics.c LIBS undine_learner LABELS 
 undine_test(test_popularity SOURCES unit/test_popularity.c LIBS undine_learner LABELS fast)
 undine_test(test_batch_builder SOURCES unit/test_batch_builder.c support/example_stream.c
   LIBS undine_learner LABELS fast)
+undine_test(test_loss SOURCES unit/test_loss.c LIBS undine_learner LABELS fast)
+undine_test(test_trainer_late SOURCES unit/test_trainer_late.c support/example_stream.c
+  LIBS undine_learner LABELS fast)
 undine_test(test_trainer SOURCES unit/test_trainer.c support/example_stream.c LIBS undine_learner LABELS fast)
 undine_test(test_guard SOURCES unit/test_guard.c support/example_stream.c LIBS undine_learner LABELS fast)
 undine_test(test_frozen SOURCES unit/test_frozen.c support/example_stream.c LIBS undine_learner m LABELS fast)

@@ -16,7 +16,7 @@ static void check_example(const struct example_block *b, const struct schema *sc
                           const struct example *e)
 {
     uint32_t n_ids = 0;
-    UNDINE_ASSERT(e->kind <= EXAMPLE_FORGET && e->sample_rate > 0.0F && e->sample_rate <= 1.0F);
+    UNDINE_ASSERT(e->kind < EXAMPLE_KINDS && e->sample_rate > 0.0F && e->sample_rate <= 1.0F);
     UNDINE_ASSERT(inside(b, e->counts, schema->n_fields));
     for (uint32_t f = 0; f < schema->n_fields; f++) {
         UNDINE_ASSERT(e->counts[f] <= schema->fields[f].values_max);

@@ -11,9 +11,11 @@ points=$(grep -rhoE --include='*.c' '\bFAULT\("[^"]+"\)' "$ROOT"/{base,configs,f
 "$UNDINE" generate --events 20000 --seed 21 --output "$tmp/events.jsonl" > "$tmp/generate.json" 2> "$tmp/generate.log"
 
 # replay NAME INTERVAL: versions are made every INTERVAL; the report in NAME.json, the state in NAME
+policy=""
 replay() {
+  # shellcheck disable=SC2086
   "$UNDINE" replay --config "$ROOT/configs/demo.yaml" --input "$tmp/events.jsonl" --state "$tmp/$1" \
-    -o snapshot.interval="$2" -o ingest.poll_max=53 -o store.sync_interval=20ms > "$tmp/$1.json" 2> "$tmp/$1.log"
+    -o snapshot.interval="$2" -o ingest.poll_max=53 -o store.sync_interval=20ms $policy > "$tmp/$1.json" 2> "$tmp/$1.log"
 }
 replay whole 1h || fail "an uninterrupted replay ends with $?"
 
@@ -44,5 +46,13 @@ for point in $points; do
   case $point in
   publish.*) killed_at "$point" 1h ;; # the last version, which is also the first
   esac
+done
+# Impressions that are known for a second label outlive a restart too.
+for policy in "-o join.window=2s -o join.late_click=correct" "-o join.window=2s -o join.label=fnw"; do
+  rm -rf "$tmp/whole"
+  replay whole 1h || fail "an uninterrupted replay with $policy ends with $?"
+  [ "$(field "$tmp/whole.json" accounting.revised)" -gt 1000 ] || fail "$policy: too few examples are revised"
+  killed_at ingest.after_write:3 100ms
+  killed_at publish.after_current 100ms
 done
 say "ok: $n_killed kills at $(echo "$points" | wc -l) points"

@@ -193,6 +193,12 @@ static void test_bad_values(void **state)
         ":12: `ingest.backlog_max` is 1000, expected at least `learner.batch`, which is 1001: "
         "ingest "
         "would wait for the learner, and the learner for a whole batch");
+    bad("join: {label: fnw, negative_rate: 0.5}\n",
+        ":12: `join.negative_rate` is 0.5, but `join.label: fnw` learns every impression as a "
+        "negative before it knows its label: it must be 1");
+    bad("join: {label: fnw, emit: deadline}\n",
+        ":12: `join.emit` is `deadline`, but `join.label: fnw` waits for no deadline: it must be "
+        "`click`");
     bad("http: {listen: localhost}\n",
         ":12: `http.listen` is `localhost`, expected HOST:PORT, [IPV6]:PORT or :PORT");
     bad("\nhttp: {listen: \"localhost:80x\"}\n",

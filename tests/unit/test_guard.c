@@ -61,6 +61,34 @@ static void test_calibration(void **state)
     assert_int_equal(judge(&o, 100, 0, 0.0, 1.0, &err), UNDINE_EGUARD); /* no click at all */
 }
 
+/* 100 impressions learned as negatives, 20 of them clicked after all: a rate of 0.2, and
+ * predictions of 100 impressions.  A window of revisions alone has rate 1, not more. */
+static void test_revised_labels_count_once(void **state)
+{
+    (void)state;
+    struct undine_err err;
+    struct schema schema = example_stream_schema(4);
+    struct guard_options o = OFF;
+    o.label_rate_min = 0.199;
+    o.label_rate_max = 0.201;
+    o.calibration_min = 2.49; /* 100 x 0.5 over 20 */
+    o.calibration_max = 2.51;
+    struct guard g = {0};
+    for (int i = 0; i < 120; i++) {
+        if (i >= 100) {
+            guard_withdraw(&g, 0.0, 1.0);
+        }
+        guard_add(&g, 0.0, i < 100 ? 0.0 : 1.0, 1.0);
+    }
+    assert_int_equal(guard_judge(&g, &o, &schema, &err), UNDINE_OK);
+    o = OFF;
+    for (int i = 0; i < 100; i++) {
+        guard_withdraw(&g, 0.0, 0.1);
+        guard_add(&g, 0.0, 1.0, 0.1);
+    }
+    assert_int_equal(guard_judge(&g, &o, &schema, &err), UNDINE_OK);
+}
+
 static void test_options_are_checked(void **state)
 {
     (void)state;
@@ -247,6 +275,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_label_rate),
         cmocka_unit_test(test_calibration),
+        cmocka_unit_test(test_revised_labels_count_once),
         cmocka_unit_test(test_options_are_checked),
         cmocka_unit_test(test_a_band_stops_the_trainer),
         cmocka_unit_test(test_missing_features_stop_the_trainer),

@@ -71,7 +71,7 @@ static void run(const char *const *messages, size_t n, struct writer *out)
         assert_int_equal(example_log_read(world.log, seq, &block, &err), 1);
         for (uint32_t k = 0; k < block.n_examples; k++) {
             const struct example *e = &block.examples[k];
-            static const char marks[] = {'-', '+', '!'};
+            static const char marks[] = {'-', '+', '!', '~', '0', '1'};
             ingest_world_text(out, "%c%c@%lld", marks[e->kind],
                               e->kind == EXAMPLE_FORGET ? '!' : name_of(e->impression),
                               (long long)e->emit_ms);
@@ -246,6 +246,49 @@ static void test_sampling_is_a_function_of_the_id(void **state)
     }
 }
 
+/* A click behind the window, but within the memory, takes the negative back; what it revises sees
+ * the steps that its impression saw. */
+static void test_late_clicks_are_corrected(void **state)
+{
+    (void)state;
+    setup_options();
+    world.opt.join.late_click = INGEST_LATE_CORRECT;
+    EXPECT("-z@110 -a@300 -b@310 ~a@320 -d@400;1 ~d@430;1 -e@505/1 ", IMPRESSION("z", "w", 9, 10),
+           IMPRESSION("a", "u", 1, 200), IMPRESSION("b", "u", 2, 210), CART("v", 1, 290),
+           IMPRESSION("d", "v", 3, 300), CART("v", 4, 310), CLICK("a", 320), CLICK("a", 325),
+           CLICK("b", 370), IMPRESSION("e", "u", 4, 405), CLICK("d", 430));
+    assert_int_equal(counters.clicks_late, 2);
+    assert_int_equal(counters.clicks_orphan, 1); /* b's, one past the memory */
+    assert_int_equal(counters.duplicate_by_kind[EVENT_CLICK], 1);
+    assert_int_equal(counters.revised, 2);
+    assert_int_equal(counters.negatives, 5);
+    assert_int_equal(counters.label_delay_ms, 5 * 100 + 120 + 130);
+    /* Nothing of a forgotten user. */
+    EXPECT("-z@110 -a@300 !!@310 -d@600 ", IMPRESSION("z", "w", 9, 10),
+           IMPRESSION("a", "u", 1, 200), FORGET("u", 310), CLICK("a", 320),
+           IMPRESSION("d", "v", 1, 500));
+    assert_int_equal(counters.revised, 0);
+    assert_int_equal(counters.clicks_orphan, 1);
+}
+
+/* Every impression at once, and its click, in the window or behind it, once more. */
+static void test_fake_negatives(void **state)
+{
+    (void)state;
+    setup_options();
+    world.opt.join.label = INGEST_LABEL_FNW;
+    EXPECT("0z@10 0a@200 0b@201 1a@250 1b@310 0c@400/2 ", IMPRESSION("z", "w", 9, 10),
+           IMPRESSION("a", "u", 1, 200), IMPRESSION("b", "u", 2, 201), CLICK("a", 250),
+           CLICK("a", 251), CLICK("b", 310), CLICK("z", 320), IMPRESSION("c", "u", 3, 400));
+    assert_int_equal(counters.clicks_matched, 1);
+    assert_int_equal(counters.clicks_late, 1);
+    assert_int_equal(counters.clicks_orphan, 1);
+    assert_int_equal(counters.negatives, 4);
+    assert_int_equal(counters.positives, 0);
+    assert_int_equal(counters.revised, 2);
+    assert_int_equal(counters.label_delay_ms, 50 + 109);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +299,8 @@ int main(void)
         cmocka_unit_test(test_duplicates_and_orphans),
         cmocka_unit_test(test_forget),
         cmocka_unit_test(test_user_item),
+        cmocka_unit_test(test_late_clicks_are_corrected),
+        cmocka_unit_test(test_fake_negatives),
         cmocka_unit_test(test_sampling_is_a_function_of_the_id),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

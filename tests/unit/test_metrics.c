@@ -275,6 +275,59 @@ static void test_the_window_keeps_the_newest(void **state)
     metrics_release(&m);
 }
 
+/* A withdrawal takes the nearest negative of its user, and none of others. */
+static void test_withdrawals_are_settled(void **state)
+{
+    (void)state;
+    struct metrics_row rows[] = {row_of(1, 0.5, 0), row_of(1, 2.0, 0), row_of(2, 1.1, 0),
+                                 row_of(1, 1.0, 1), row_of(3, 0.0, 1), row_of(3, 1.0, 0),
+                                 row_of(4, 1.0, 1), row_of(1, 1.0, 0), row_of(4, 1.0, 0)};
+    rows[7].weight = rows[8].weight = -2.0f; /* user 4 has no negative any more */
+    assert_int_equal(metrics_rows_settle(rows, 9), 6);
+    static const struct {
+        uint64_t user;
+        float logit;
+    } left[] = {{1, 1.0f}, {1, 2.0f}, {2, 1.1f}, {3, 0.0f}, {3, 1.0f}, {4, 1.0f}};
+    for (size_t i = 0; i < 6; i++) {
+        assert_int_equal(rows[i].user, left[i].user);
+        assert_true(rows[i].logit == left[i].logit);
+        assert_true(rows[i].weight == 1.0f || rows[i].weight == -1.0f);
+    }
+    struct metrics_row plain[] = {row_of(2, 1.0, 1), row_of(1, 3.0, 0)};
+    assert_int_equal(metrics_rows_settle(plain, 2), 2);
+    assert_int_equal(plain[0].user, 2); /* nothing to settle: left as it was */
+}
+
+/* Against pairs of what remains: random negatives of which some turn into positives, at scores that
+ * have moved; never outside of 0..1, since the start as in any window. */
+static void test_withdrawn_negatives_leave_auc_in_range(void **state)
+{
+    (void)state;
+    struct random r = {.state = 8};
+    for (int round = 0; round < 20; round++) {
+        struct metrics m;
+        assert_int_equal(metrics_init(&m, 1 + random_below(&r, 40), NULL), 0);
+        struct metrics_row rows[40];
+        for (int i = 0; i < 60; i++) {
+            uint64_t user = random_below(&r, 3);
+            float logit = (float)random_below(&r, 100) / 10.0f - 5.0f;
+            int label = random_below(&r, 3) == 0;
+            if (label != 0) {
+                metrics_withdraw(&m, user, logit, 0.5f);
+            }
+            metrics_add(&m, user, logit, label, 0.5f);
+            double auc = metrics_auc(&m);
+            assert_true(isnan(auc) || (auc >= 0.0 && auc <= 1.0));
+            size_t n = metrics_rows_settle(rows, metrics_window(&m, rows));
+            double gauc = metrics_rows_gauc(rows, n).gauc, exact = metrics_rows_auc(rows, n);
+            assert_true(isnan(gauc) || (gauc >= 0.0 && gauc <= 1.0));
+            assert_true(isnan(exact) || fabs(exact - auc_by_pairs(rows, n)) < 1e-12);
+        }
+        assert_true(m.examples >= m.positives);
+        metrics_release(&m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +340,8 @@ int main(void)
         cmocka_unit_test(test_extreme_logits_stay_finite),
         cmocka_unit_test(test_ece_is_its_definition),
         cmocka_unit_test(test_the_window_keeps_the_newest),
+        cmocka_unit_test(test_withdrawals_are_settled),
+        cmocka_unit_test(test_withdrawn_negatives_leave_auc_in_range),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,13 +13,13 @@ static void test_rates(void **state)
     assert_int_equal(popularity_open(&p, 100, NULL), 0);
     assert_float_equal(popularity_predict(&p, 7), 0.5, 0);
     for (int i = 0; i < 98; i++) {
-        assert_int_equal(popularity_learn(&p, 7, i < 49, 1.0, NULL), 0);
+        assert_int_equal(popularity_learn(&p, 7, 1.0, i < 49, NULL), 0);
     }
     /* prior (49 + 1) / (98 + 2); the id itself has the same rate */
     assert_float_equal(popularity_predict(&p, 8), 0.5, 1e-12);
     assert_float_equal(popularity_predict(&p, 7), 0.5, 1e-12);
     for (int i = 0; i < 100; i++) {
-        assert_int_equal(popularity_learn(&p, 9, 1, 1.0, NULL), 0);
+        assert_int_equal(popularity_learn(&p, 9, 1.0, 1.0, NULL), 0);
     }
     double prior = (149.0 + 1) / (198.0 + 2);
     assert_float_equal(popularity_predict(&p, 9), (100 + 20 * prior) / 120, 1e-6);
@@ -33,7 +33,7 @@ static void test_bound_and_growth(void **state)
     struct popularity p;
     assert_int_equal(popularity_open(&p, 5000, NULL), 0);
     for (uint64_t key = 1; key <= 6000; key++) {
-        assert_int_equal(popularity_learn(&p, key, key % 2 == 0, 2.0, NULL), 0);
+        assert_int_equal(popularity_learn(&p, key, 2.0, key % 2 == 0 ? 2.0 : 0.0, NULL), 0);
     }
     assert_int_equal(p.n_rows, 5000);
     assert_int_equal(p.rows_refused, 1000);
@@ -49,7 +49,7 @@ static void test_restore(void **state)
     assert_int_equal(popularity_open(&a, 100000, NULL), 0);
     assert_int_equal(popularity_open(&b, 100000, NULL), 0);
     for (uint64_t i = 0; i < 20000; i++) {
-        assert_int_equal(popularity_learn(&a, 1 + i % 3000, i % 7 == 0, 1.0, NULL), 0);
+        assert_int_equal(popularity_learn(&a, 1 + i % 3000, 1.0, i % 7 == 0, NULL), 0);
     }
     static struct popularity_row rows[3000];
     uint64_t n = 0;
