@@ -1,6 +1,7 @@
 #include "configs/config_keys.h"
 
 #include "base/workers.h"
+#include "configs/config_names.h"
 #include "learner/dropout.h"
 
 #define MS_SECOND INT64_C(1000)
@@ -24,27 +25,6 @@
         .path = name, .type = CONFIG_SECTION, .doc = text                                          \
     }
 #define HIDDEN_LAYERS RANGE(1, 8192)
-
-static const char *const names_group[] = {"user", "candidate", "context", NULL};
-static const char *const names_pool[] = {"sum", "mean", NULL};
-static const char *const names_kinds[] = {"impression", "click", "behavior", "forget", NULL};
-static const char *const names_by[] = {"id", "user_item", NULL};
-static const char *const names_emit[] = {"click", "deadline", NULL};
-static const char *const names_late_click[] = {"drop", "correct", NULL};
-static const char *const names_label[] = {"window", "fnw", NULL};
-static const char *const names_model[] = {"base", "din", NULL};
-static const char *const names_activation[] = {"sigmoid", "relu", "tanh", "prelu", "dice", NULL};
-static const char *const names_input[] = {"paper", "official", NULL};
-static const char *const names_normalize[] = {"none",   "softmax",        "sqrt_dim",
-                                              "length", "scaled_softmax", NULL};
-static const char *const names_dice[] = {"batch", "running", "auto", NULL};
-static const char *const names_optimizer[] = {"sgd", "adagrad", "adam", "ftrl", NULL};
-static const char *const names_decay[] = {"constant", "exponential", "inverse_sqrt", "linear",
-                                          NULL};
-static const char *const names_regularizer[] = {"none", "mba", "l2", "difacto", NULL};
-static const char *const names_form[] = {"once", "count", NULL};
-static const char *const names_memory_full[] = {"stop", "evict", NULL};
-static const char *const names_counter[] = {"running", "window", "projected", "fixed", NULL};
 
 static const struct config_key keys[] = {
     {.path = "tables",
@@ -295,22 +275,24 @@ static const struct config_key keys[] = {
      .names = names_late_click,
      .fallback = "drop",
      .fixed = true,
-     .doc = "A click behind the window, but within `join.memory`, is a step of its user in any case. "
-            "`drop`: its impression stays a negative. `correct`: the negative is taken back and a "
-            "positive is learned. Then the users of all impressions that are known and not clicked "
-            "stay in memory, beyond `users.cache`: 16 bytes an impression, and the steps that it "
-            "saw, until `join.memory` is over."},
+     .doc =
+         "A click behind the window, but within `join.memory`, is a step of its user in any case. "
+         "`drop`: its impression stays a negative. `correct`: the negative is taken back and a "
+         "positive is learned. Then the users of all impressions that are known and not clicked "
+         "stay in memory, beyond `users.cache`: 16 bytes an impression, and the steps that it "
+         "saw, until `join.memory` is over."},
     {.path = "join.label",
      .type = CONFIG_ENUM,
      AT(ingest.join.label),
      .names = names_label,
      .fallback = "window",
      .fixed = true,
-     .doc = "`window`: an impression is learned once its label is known. `fnw`: at once, as a "
-            "negative, and its click (as long as it is known, so `join.late_click` does not matter) "
-            "adds a positive, both with the weights of fake negative weighting, which keep scores "
-            "calibrated. Needs `join.negative_rate: 1` and `join.emit: click`; memory as with "
-            "`late_click: correct`."},
+     .doc =
+         "`window`: an impression is learned once its label is known. `fnw`: at once, as a "
+         "negative, and its click (as long as it is known, so `join.late_click` does not matter) "
+         "adds a positive, both with the weights of fake negative weighting, which keep scores "
+         "calibrated. Needs `join.negative_rate: 1` and `join.emit: click`; memory as with "
+         "`late_click: correct`."},
     {.path = "join.pending_max",
      .type = CONFIG_BYTES,
      AT(ingest.join.pending_max_bytes),

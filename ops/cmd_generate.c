@@ -188,7 +188,7 @@ int cmd_generate(int argc, char **argv)
     struct output output = {.name = "-"};
     int64_t events = (int64_t)opt.events, seed = (int64_t)opt.seed, users = -1;
     int64_t items = opt.items, categories = opt.categories, start_ms = -1, partitions = 0;
-    double rate = 0;
+    double rate = 0, click_delay_s = 0;
     const struct args_option options[] = {
         {"output", 0, ARGS_STRING, &output.name, "FILE",
          "- (default), a file (.zst too), or kafka://HOST:PORT/TOPIC_PREFIX"},
@@ -197,6 +197,8 @@ int cmd_generate(int argc, char **argv)
         {"users", 0, ARGS_INT, &users, "N", "(one for 50 events or 50/min, 10 to 2000)"},
         {"items", 0, ARGS_INT, &items, "N", "(2000)"},
         {"categories", 0, ARGS_INT, &categories, "N", "(30)"},
+        {"click-delay", 0, ARGS_REAL, &click_delay_s, "SECONDS",
+         "mean of an exponential delay of clicks (evenly from 0.2 to 4 s)"},
         {"rate", 0, ARGS_REAL, &rate, "N", "events a second of wall time (as fast as possible)"},
         {"start-ms", 0, ARGS_TIME, &start_ms, "TIME",
          "event time of the start (now with --rate, else 2023-11-14T22:13:20Z)"},
@@ -235,6 +237,7 @@ int cmd_generate(int argc, char **argv)
     opt.seed = (uint64_t)seed;
     opt.items = (uint32_t)items;
     opt.categories = (uint32_t)categories;
+    opt.click_delay_mean_ms = click_delay_s * 1e3;
     output.paced = rate > 0;
     opt.rate = output.paced ? rate : opt.rate;
     opt.users = users >= 0 ? (uint32_t)users : users_for(opt.events, opt.rate);

@@ -66,6 +66,7 @@ static int check_options(const struct generator_options *o, struct undine_err *e
         {"click-other", o->click_other, 0, 1},
         {"noise", o->noise, 0, 1},
         {"match-share", o->match_share, 0, 1},
+        {"click-delay", o->click_delay_mean_ms / 1e3, 0, 1e6},
         {"click-delay-min", (double)o->click_delay_min_ms, 1, (double)o->click_delay_max_ms},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
@@ -155,7 +156,11 @@ static int remember(struct user *u, int64_t time_ms, uint32_t category, struct u
         u->steps = steps;
         u->capacity = capacity;
     }
-    u->steps[u->n++] = (struct step){time_ms, category};
+    uint32_t at = u->n++;
+    for (; at > 0 && u->steps[at - 1].time_ms > time_ms; at--) {
+        u->steps[at] = u->steps[at - 1];
+    }
+    u->steps[at] = (struct step){time_ms, category};
     return UNDINE_OK;
 }
 
@@ -164,6 +169,15 @@ static int64_t step_time(const struct user *u, int64_t time_ms)
 {
     int64_t last = u->n > 0 ? u->steps[u->n - 1].time_ms : INT64_MIN;
     return time_ms > last ? time_ms : last + 1;
+}
+
+/* The same without waiting for steps to come: the first free time. */
+static int64_t free_time(const struct user *u, int64_t time_ms)
+{
+    for (uint32_t i = 0; i < u->n; i++) {
+        time_ms += u->steps[i].time_ms == time_ms;
+    }
+    return time_ms;
 }
 
 /* ---- events ---- */
@@ -231,12 +245,22 @@ static bool contains(const struct step *steps, uint32_t n, uint32_t category)
     return false;
 }
 
+static int64_t click_time(struct generator *g, const struct user *u, int64_t time_ms)
+{
+    const struct generator_options *o = &g->opt;
+    if (o->click_delay_mean_ms > 0) {
+        double delay_ms = -log(1 - random_unit(&g->random)) * o->click_delay_mean_ms;
+        return free_time(u, time_ms + 1 + (int64_t)delay_ms);
+    }
+    uint64_t span = (uint64_t)(o->click_delay_max_ms - o->click_delay_min_ms) + 1;
+    int64_t delay_ms = o->click_delay_min_ms + (int64_t)random_below(&g->random, span);
+    return step_time(u, time_ms + delay_ms);
+}
+
 static int make_click(struct generator *g, const char *name, struct user *u, const char *id,
                       int64_t time_ms, uint32_t category, struct undine_err *err)
 {
-    uint64_t span = (uint64_t)(g->opt.click_delay_max_ms - g->opt.click_delay_min_ms) + 1;
-    int64_t delay_ms = g->opt.click_delay_min_ms + (int64_t)random_below(&g->random, span);
-    int64_t at_ms = step_time(u, time_ms + delay_ms);
+    int64_t at_ms = click_time(g, u, time_ms);
     event_begin(g->writer, EVENT_CLICK, at_ms, name);
     event_text(g->writer, "impression", id);
     int rc = event_end(g->writer, err);

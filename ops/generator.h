@@ -28,7 +28,8 @@ struct generator_options {
     double click_other;
     double noise;       /* share of impressions that are decided by a fair coin */
     double match_share; /* share of candidates that are drawn from the history's categories */
-    int64_t click_delay_min_ms, click_delay_max_ms;
+    int64_t click_delay_min_ms, click_delay_max_ms; /* uniform */
+    double click_delay_mean_ms; /* exponential instead, without an upper bound; 0 = uniform */
 };
 extern const struct generator_options GENERATOR_OPTIONS_DEFAULT;
 

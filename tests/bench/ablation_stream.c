@@ -92,7 +92,7 @@ static int list_examples(struct ablation_stream *s, struct undine_err *err)
                 return undine_err_set(err, UNDINE_EINVAL, "the events forget a user");
             }
             s->user[seq] = e->user;
-            s->label[seq] = e->kind == EXAMPLE_POSITIVE;
+            s->label[seq] = example_kind_positive((enum example_kind)e->kind);
             s->rate[seq] = e->sample_rate;
             last_ms = e->emit_ms;
         }

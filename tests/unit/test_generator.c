@@ -175,6 +175,43 @@ static void test_interests(void **state)
     release(&s);
 }
 
+/* Exponential delays: their mean and their spread, steps in order, and clicks by the same rule. */
+static void test_click_delay(void **state)
+{
+    (void)state;
+    struct generator_options o = options();
+    struct generator_bayes b;
+    struct stream s;
+    double c[2][2] = {{0}}, n = 0, sum = 0, squares = 0;
+    o.click_delay_mean_ms = 20000;
+    make(&s, &o, &b);
+    assert_int_equal(s.n, EVENTS);
+    count(&s, c);
+    assert_true(fabs(c[1][1] / (c[1][0] + c[1][1]) - 0.59) < 4 * sqrt(0.25 / (c[1][0] + c[1][1])));
+    assert_true(fabs(c[0][1] / (c[0][0] + c[0][1]) - 0.122) < 4 * sqrt(0.11 / (c[0][0] + c[0][1])));
+    json_t *shown = json_object();
+    for (size_t i = 0; i < s.n; i++) {
+        const json_t *o_ = s.lines[i].json;
+        const char *id = json_string_value(json_object_get(o_, "id"));
+        const char *of = json_string_value(json_object_get(o_, "impression"));
+        if (id != NULL) {
+            (void)json_object_set_new(shown, id, json_integer(s.lines[i].time_ms));
+        } else if (of != NULL) {
+            double delay =
+                (double)(s.lines[i].time_ms - json_integer_value(json_object_get(shown, of)));
+            assert_true(delay > 0);
+            n++;
+            sum += delay;
+            squares += delay * delay;
+        }
+    }
+    assert_true(n > 5000 && fabs(sum / n - 20000) < 4 * 20000 / sqrt(n));
+    double sd = sqrt(squares / n - sum / n * (sum / n));
+    assert_true(sd > 18000 && sd < 22000);
+    json_decref(shown);
+    release(&s);
+}
+
 static void test_deterministic(void **state)
 {
     (void)state;
@@ -226,9 +263,8 @@ static void test_options(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_interests),
-        cmocka_unit_test(test_deterministic),
-        cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_interests),     cmocka_unit_test(test_click_delay),
+        cmocka_unit_test(test_deterministic), cmocka_unit_test(test_rate),
         cmocka_unit_test(test_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
