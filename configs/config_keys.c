@@ -276,23 +276,18 @@ static const struct config_key keys[] = {
      .fallback = "drop",
      .fixed = true,
      .doc =
-         "A click behind the window, but within `join.memory`, is a step of its user in any case. "
-         "`drop`: its impression stays a negative. `correct`: the negative is taken back and a "
-         "positive is learned. Then the users of all impressions that are known and not clicked "
-         "stay in memory, beyond `users.cache`: 16 bytes an impression, and the steps that it "
-         "saw, until `join.memory` is over."},
+         "A click behind the window, but within `join.memory`, is a step of its user. `drop`: its "
+         "impression stays a negative. `correct`: a positive instead; users and seen steps of "
+         "all known unclicked impressions then stay in memory, beyond `users.cache`."},
     {.path = "join.label",
      .type = CONFIG_ENUM,
      AT(ingest.join.label),
      .names = names_label,
      .fallback = "window",
      .fixed = true,
-     .doc =
-         "`window`: an impression is learned once its label is known. `fnw`: at once, as a "
-         "negative, and its click (as long as it is known, so `join.late_click` does not matter) "
-         "adds a positive, both with the weights of fake negative weighting, which keep scores "
-         "calibrated. Needs `join.negative_rate: 1` and `join.emit: click`; memory as with "
-         "`late_click: correct`."},
+     .doc = "`window`: an impression is learned with its label. `fnw`: at once, as a negative, and "
+            "a click within `join.memory` adds a positive, both with fake negative weights, which "
+            "keep scores calibrated. Needs `join.negative_rate: 1`; memory as with `correct`."},
     {.path = "join.pending_max",
      .type = CONFIG_BYTES,
      AT(ingest.join.pending_max_bytes),
