@@ -69,8 +69,8 @@ static void rates_release(struct rates *r)
 
 static void rates_learn(struct rates *r, const struct row *row)
 {
-    assert_int_equal(popularity_learn(&r->item, row->item, row->label, 1.0, NULL), 0);
-    assert_int_equal(popularity_learn(&r->user, row->user, row->label, 1.0, NULL), 0);
+    assert_int_equal(popularity_learn(&r->item, row->item, 1.0, row->label, NULL), 0);
+    assert_int_equal(popularity_learn(&r->user, row->user, 1.0, row->label, NULL), 0);
 }
 
 static double logit_of(const struct popularity *p, uint64_t key)
