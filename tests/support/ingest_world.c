@@ -79,7 +79,9 @@ void ingest_world_entry(struct writer *out, const struct schema *schema, uint8_t
                         uint64_t impression, uint64_t user, int64_t time_ms, int64_t emit_ms,
                         float rate, const uint8_t *counts, const uint64_t *ids)
 {
-    static const char *const kinds[] = {"negative", "positive", "forget"};
+    static const char *const kinds[EXAMPLE_KINDS] = {"negative",   "positive",     "forget",
+                                                     "correction", "fnw_negative", "fnw_positive"};
+    must(kind < EXAMPLE_KINDS, "an example of no known kind");
     ingest_world_text(out, "%s %016llx user %016llx time %lld emit %lld rate %g ids", kinds[kind],
                       (unsigned long long)impression, (unsigned long long)user, (long long)time_ms,
                       (long long)emit_ms, (double)rate);
