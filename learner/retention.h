@@ -5,7 +5,7 @@
  * the steps of days long ago, eviction moves it until the rest fits.  T is a function of the events
  * alone: how many bytes of rows were last touched at which step is counted exactly, and nothing
  * here looks at row numbers, addresses or how much memory is really held.  Rows of one step go
- * together, so there are no ties.  The shared row (ROW_SHARED_KEY) always stays.
+ * together, so there are no ties.
  *
  * The moment T moves, rows behind it do not exist any more: lookups do not see them, an id that
  * comes back begins anew.  Their memory is taken back by a sweep that goes through the tables

@@ -75,7 +75,7 @@ static inline uint64_t table_bytes(const struct table *t)
 
 static inline bool table_gone(const struct table *t, const struct table_row *r)
 {
-    return r->stamp != 0 && r->stamp <= t->gone && r->key != ROW_SHARED_KEY;
+    return r->stamp != 0 && r->stamp <= t->gone;
 }
 
 /* Row number of an id, or TABLE_NONE. */

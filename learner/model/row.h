@@ -1,14 +1,10 @@
-/* row.h: the first value of an embedding row: a function of seed, table and id alone, so that it does
- * not depend on when the id was first seen, and a scorer gives an unknown id the vector with which
- * the trainer would start it. */
+/* row.h: the first value of an embedding row: a function of seed, table and id alone, so that it
+ * does not depend on when the id was first seen, and a scorer gives an unknown id the vector with
+ * which the trainer would start it. */
 #ifndef UNDINE_LEARNER_MODEL_ROW_H
 #define UNDINE_LEARNER_MODEL_ROW_H
 
 #include <stdint.h>
-
-/* The row that all ids share which are not admitted to one of their own (yet), where there is
- * admission: it stands in the table under this key, which hash_feature never returns. */
-#define ROW_SHARED_KEY UINT64_MAX
 
 struct row_init {
     uint64_t seed;
