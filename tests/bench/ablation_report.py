@@ -47,7 +47,7 @@ class Cells:
             self.at.setdefault((r["data"], r["model"], r["reg"], r["pass"]), {})[r["seed"]] = r
         known = ["none", "L2", "dropout", "filter", "DiFacto", "MBA"]
         self.regs = [r for r in known if r in order(self.lines, "reg")]
-        self.models = [m for m in ["base", "base+Dice", "DIN", "DIN+Dice"] if m in order(self.lines, "model")]
+        self.models = [m for m in ["base", "base+Dice", "base (mean)+Dice", "DIN", "DIN+Dice"] if m in order(self.lines, "model")]
         self.datas = order(self.lines, "data")
 
     def get(self, data, model, reg, n_pass, metric, part="all"):
@@ -91,6 +91,8 @@ def questions(cells):
     """The differences that the names in the paper stand for, over equal seeds."""
     pairs = [("attention: DIN over base", ("DIN", "none"), ("base", "none")),
              ("attention with Dice: DIN+Dice over base+Dice", ("DIN+Dice", "none"), ("base+Dice", "none")),
+             ("the same over mean pooling: DIN+Dice over base (mean)+Dice", ("DIN+Dice", "none"),
+              ("base (mean)+Dice", "none")),
              ("Dice: DIN+Dice over DIN", ("DIN+Dice", "none"), ("DIN", "none")),
              ("Dice: base+Dice over base", ("base+Dice", "none"), ("base", "none")),
              ("MBA: DIN+MBA over DIN", ("DIN", "MBA"), ("DIN", "none")),
@@ -196,7 +198,7 @@ Made by one command, which imports the data, learns every setting and writes thi
 
 Every setting learns the same examples in the same order, and differs in what its name says alone: mini-batches of 256,
 Adagrad at 0.03 for embeddings and layers, embeddings of 18 (profile 4 or 8), layers of 200 and 80, an activation unit
-of 36 in the paper's form without softmax. `base` pools the history by its sum; without `+Dice` the activation is PReLU.
+of 36 in the paper's form without softmax. `base` pools the history by its sum, `base (mean)` by its mean; without `+Dice` the activation is PReLU.
 The names of the DIN paper: base; DIN; DIN+Dice; DIN+MBA is DIN with the regularizer MBA; DIN+MBA+Dice is DIN+Dice with
 MBA. Regularizers: `L2` shrinks every row with every mini-batch, lazily and exactly; `dropout` drops ids while learning;
 `filter` admits an id after so many examples; `DiFacto` shrinks the rows that a mini-batch touches, all alike; `MBA`
