@@ -4,13 +4,22 @@
 
 #include <string.h>
 
-static bool name_ok(const char *name)
+/* dots: in the name of a table that is a sequence's own. */
+static bool name_ok(const char *name, unsigned dots)
 {
     size_t len = strnlen(name, SCHEMA_NAME_MAX);
     if (len == 0 || len == SCHEMA_NAME_MAX) {
         return false;
     }
-    return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == len;
+    for (size_t i = 0; i < len; i++) {
+        if (name[i] == '.' && dots > 0) {
+            dots--;
+        } else if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-",
+                          name[i]) == NULL) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static int find(const char *first, size_t stride, uint32_t n, const char *name)
@@ -69,7 +78,7 @@ static int check_names(const struct schema *s, struct undine_err *err)
         }
         for (uint32_t i = 0; i < lists[k].n; i++) {
             const char *name = lists[k].first + i * lists[k].stride;
-            if (!name_ok(name)) {
+            if (!name_ok(name, k == 0)) {
                 return bad(err, lists[k].what, name,
                            "a name is 1 to 47 letters, digits, `_` or `-`");
             }
@@ -125,17 +134,90 @@ static int check_sequence(const struct schema *s, const struct schema_sequence *
     return UNDINE_OK;
 }
 
+static int check_table(struct schema_table *t, struct undine_err *err)
+{
+    t->hash_seed = hash_table_seed(t->name);
+    t->own = false;
+    t->source = 0;
+    if (t->dim < 1 || t->dim > SCHEMA_DIM_MAX) {
+        return undine_err_set(err, UNDINE_ECONFIG, "table `%s`: dim is %u, expected 1..%d", t->name,
+                              t->dim, SCHEMA_DIM_MAX);
+    }
+    return UNDINE_OK;
+}
+
+/* The sequence's own table that stands for source, made if it is missing. */
+static int own_table(struct schema *s, const struct schema_sequence *q, uint32_t source,
+                     uint32_t *out, struct undine_err *err)
+{
+    char name[2 * SCHEMA_NAME_MAX];
+    size_t len = strlen(q->name), rest = strlen(s->tables[source].name);
+    memcpy(name, q->name, len);
+    name[len] = '.';
+    memcpy(name + len + 1, s->tables[source].name, rest + 1);
+    if (len + 1 + rest >= SCHEMA_NAME_MAX) {
+        return undine_err_set(err, UNDINE_ECONFIG,
+                              "sequence `%s` shares no tables, and `%s` would be the name of its "
+                              "own; a name has at most %d bytes",
+                              q->name, name, SCHEMA_NAME_MAX - 1);
+    }
+    int found = schema_table_find(s, name);
+    if (found < 0 && s->n_tables == SCHEMA_TABLES_MAX) {
+        return undine_err_set(err, UNDINE_ECONFIG,
+                              "sequence `%s` shares no tables, but its own `%s` would be one more "
+                              "than the %d that are allowed",
+                              q->name, name, SCHEMA_TABLES_MAX);
+    }
+    *out = found < 0 ? s->n_tables++ : (uint32_t)found;
+    struct schema_table *t = &s->tables[*out];
+    if (found < 0) {
+        *t = (struct schema_table){.dim = s->tables[source].dim};
+        memcpy(t->name, name, len + 1 + rest + 1);
+    } else if (t->dim != s->tables[source].dim) {
+        return undine_err_set(err, UNDINE_ECONFIG, "table `%s`: dim is %u, expected the %u of `%s`",
+                              name, t->dim, s->tables[source].dim, s->tables[source].name);
+    }
+    t->own = true;
+    t->source = source;
+    t->hash_seed = s->tables[source].hash_seed;
+    return UNDINE_OK;
+}
+
+static int step_tables(struct schema *s, struct schema_sequence *q, struct undine_err *err)
+{
+    int rc = UNDINE_OK;
+    for (uint32_t i = 0; rc == UNDINE_OK && i < q->n_fields; i++) {
+        q->table[i] = s->fields[q->field[i]].table;
+        if (q->own_tables) {
+            rc = own_table(s, q, q->table[i], &q->table[i], err);
+        }
+    }
+    return rc;
+}
+
+/* A dot only in the names of own tables, and those are no field's. */
+static int check_own(const struct schema *s, struct undine_err *err)
+{
+    for (uint32_t i = 0; i < s->n_tables; i++) {
+        if (!s->tables[i].own && !name_ok(s->tables[i].name, 0)) {
+            return bad(err, "table", s->tables[i].name,
+                       "a name is 1 to 47 letters, digits, `_` or `-`");
+        }
+    }
+    for (uint32_t i = 0; i < s->n_fields; i++) {
+        if (s->tables[s->fields[i].table].own) {
+            return bad(err, "field", s->fields[i].name, "its table is a sequence's own");
+        }
+    }
+    return UNDINE_OK;
+}
+
 int schema_check(struct schema *s, struct undine_err *err)
 {
     int rc = check_names(s, err);
     bool candidate = false;
     for (uint32_t i = 0; rc == UNDINE_OK && i < s->n_tables; i++) {
-        struct schema_table *t = &s->tables[i];
-        t->hash_seed = hash_table_seed(t->name);
-        if (t->dim < 1 || t->dim > SCHEMA_DIM_MAX) {
-            rc = undine_err_set(err, UNDINE_ECONFIG, "table `%s`: dim is %u, expected 1..%d",
-                                t->name, t->dim, SCHEMA_DIM_MAX);
-        }
+        rc = check_table(&s->tables[i], err);
     }
     for (uint32_t i = 0; rc == UNDINE_OK && i < s->n_fields; i++) {
         rc = check_field(s, &s->fields[i], err);
@@ -143,6 +225,12 @@ int schema_check(struct schema *s, struct undine_err *err)
     }
     for (uint32_t i = 0; rc == UNDINE_OK && i < s->n_sequences; i++) {
         rc = check_sequence(s, &s->sequences[i], err);
+    }
+    for (uint32_t i = 0; rc == UNDINE_OK && i < s->n_sequences; i++) {
+        rc = step_tables(s, &s->sequences[i], err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = check_own(s, err);
     }
     if (rc == UNDINE_OK && !candidate) {
         rc = undine_err_set(err, UNDINE_ECONFIG,

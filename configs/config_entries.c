@@ -212,6 +212,7 @@ static int add_sequence(struct schema *s, const struct config_sequence *q,
     }
     (void)strcpy(out->name, q->name);
     out->length = q->length;
+    out->own_tables = !q->shared;
     for (uint32_t i = 0; i < q->fields.n; i++) {
         int f = schema_field_find(s, q->fields.name[i]);
         if (f < 0 || s->fields[f].group != SCHEMA_CANDIDATE) {
@@ -257,6 +258,29 @@ static int add_rate(struct config *c, const struct config_rate *r, const struct 
     return UNDINE_OK;
 }
 
+/* A dot stands in the names of the tables that schema_check makes for sequences, and in no other.
+ */
+static int check_table_name(const struct config_declared *d, uint32_t table, struct undine_err *err)
+{
+    const char *name = d->tables[table].name, *dot = strchr(name, '.');
+    for (uint32_t i = 0; dot != NULL && i < d->n_sequences; i++) {
+        const struct config_sequence *q = &d->sequences[i];
+        if (!q->shared && strlen(q->name) == (size_t)(dot - name) &&
+            memcmp(q->name, name, (size_t)(dot - name)) == 0) {
+            return config_fail(
+                err, &d->table_at[table],
+                "table `%s` has the name of a table of sequence `%s`, which has its "
+                "own by `shared: false` in line %zu; a name that you give has no dot",
+                name, q->name, d->sequence_at[i].line);
+        }
+    }
+    return dot == NULL ? UNDINE_OK
+                       : config_fail(err, &d->table_at[table],
+                                     "table `%s`: a name that you give has no dot, expected "
+                                     "letters, digits, `_` or `-`",
+                                     name);
+}
+
 int config_entries_resolve(struct config *c, const struct config_declared *d,
                            struct undine_err *err)
 {
@@ -271,6 +295,9 @@ int config_entries_resolve(struct config *c, const struct config_declared *d,
         (void)strcpy(s->tables[i].name, d->tables[i].name);
         s->tables[i].dim = d->tables[i].dim;
     }
+    for (uint32_t i = 0; rc == UNDINE_OK && i < d->n_tables; i++) {
+        rc = check_table_name(d, i, err);
+    }
     s->n_tables = d->n_tables;
     for (uint32_t i = 0; rc == UNDINE_OK && i < d->n_fields; i++) {
         rc = add_field(s, &d->fields[i], &d->field_at[i], err);
@@ -281,14 +308,14 @@ int config_entries_resolve(struct config *c, const struct config_declared *d,
     for (uint32_t i = 0; rc == UNDINE_OK && i < d->n_topics; i++) {
         rc = add_topic(c, &d->topics[i], &d->topic_at[i], err);
     }
-    for (uint32_t i = 0; rc == UNDINE_OK && i < d->n_rates; i++) {
-        rc = add_rate(c, &d->rates[i], &d->rate_at[i], err);
-    }
     if (rc == UNDINE_OK) {
         rc = schema_check(s, err);
         if (rc != UNDINE_OK) {
             (void)undine_err_prefix(err, "%s", c->file);
         }
+    }
+    for (uint32_t i = 0; rc == UNDINE_OK && i < d->n_rates; i++) {
+        rc = add_rate(c, &d->rates[i], &d->rate_at[i], err);
     }
     return rc;
 }
@@ -311,6 +338,7 @@ static void get_sequence(const struct schema *s, uint32_t i, struct config_seque
     const struct schema_sequence *q = &s->sequences[i];
     (void)strcpy(out->name, q->name);
     out->length = q->length;
+    out->shared = !q->own_tables;
     out->fields.n = q->n_fields;
     for (uint32_t k = 0; k < q->n_fields; k++) {
         (void)strcpy(out->fields.name[k], s->fields[q->field[k]].name);

@@ -32,8 +32,9 @@ static const struct config_key keys[] = {
      .fallback = "{}",
      .min = 1,
      .max = SCHEMA_DIM_MAX,
-     .doc = "Embedding tables: the name of each and its width in floats, `video: 18`. Fields may "
-            "share a table; the steps of a sequence always share the tables of the candidate."},
+     .doc =
+         "Embedding tables: the name of each and its width in floats, `video: 18`. Fields may "
+         "share a table; the steps of a sequence use the tables of the candidate, or of its own."},
 
     {.path = "fields",
      .type = CONFIG_LIST,
@@ -103,6 +104,12 @@ static const struct config_key keys[] = {
      RANGE(1, SCHEMA_LENGTH_MAX),
      .fallback = "50",
      .doc = "Newest steps that an example sees."},
+    {.path = "sequences[].shared",
+     .type = CONFIG_BOOL,
+     IN(config_sequence, shared),
+     .fallback = "true",
+     .doc = "A step's ids are looked up in the tables of the candidate. `false`: in tables of the "
+            "sequence's own, `<sequence>.<table>`, as wide, which learn nothing from candidates."},
     {.path = "sequences[].from",
      .type = CONFIG_NAMES,
      IN(config_sequence, from.name),

@@ -53,6 +53,7 @@ struct config_sequence {
     char name[SCHEMA_NAME_MAX];
     struct config_names fields, from;
     uint32_t length;
+    bool shared;
 };
 struct config_topic {
     char name[SOURCE_TOPIC_MAX];

@@ -170,7 +170,8 @@ static bool show_entry(FILE *out, const struct config *c, const struct config_ke
         return i < c->n_kafka;
     }
     bool rates = strcmp(map->path, "tables") != 0;
-    if (i < s->n_tables && (!rates || c->trainer.table_rate[i] > 0.0)) {
+    bool shown = i < s->n_tables && (rates ? c->trainer.table_rate[i] > 0.0 : !s->tables[i].own);
+    if (shown) {
         (void)fputs(before, out);
         config_string_print(out, s->tables[i].name);
         (void)fprintf(out, rates ? ": %.17g\n" : ": %.0f\n",

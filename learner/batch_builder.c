@@ -429,7 +429,7 @@ static void count_instances(struct batch_builder *b)
             uint32_t k = q->of_example[e], first = q->step_offset[k], end = q->step_offset[k + 1];
             for (uint32_t i = 0; i < schema->sequences[s].n_fields && end > first; i++) {
                 const struct id_list *l = &q->step[i];
-                uint32_t table = schema->fields[schema->sequences[s].field[i]].table;
+                uint32_t table = schema->sequences[s].table[i];
                 count_rows(&b->table[table], l->row + l->offset[first],
                            l->offset[end] - l->offset[first], e);
             }
@@ -483,7 +483,7 @@ int batch_builder_gather(struct batch_builder *b, struct table *tables, struct u
     }
     for (uint32_t s = 0; s < schema->n_sequences; s++) {
         for (uint32_t i = 0; rc == UNDINE_OK && i < schema->sequences[s].n_fields; i++) {
-            uint32_t k = schema->fields[schema->sequences[s].field[i]].table;
+            uint32_t k = schema->sequences[s].table[i];
             rc = gather_list(&b->table[k], &tables[k], &b->sequence[s].step[i], err);
         }
     }

@@ -169,7 +169,7 @@ static int thin_steps(struct dropout *d, const struct batch_builder *b, uint32_t
     const struct batch_builder_sequences *q = &b->sequence[s];
     const struct id_list *from = &q->step[i];
     struct dropout_list *l = &d->step[s][i];
-    uint32_t zeros = b->table[d->schema->fields[d->schema->sequences[s].field[i]].table].n_rows;
+    uint32_t zeros = b->table[d->schema->sequences[s].table[i]].n_rows;
     size_t n_keys = count_keys(b, s, i), n_steps = d->step_offset[s][b->n];
     if (n_keys > UINT32_MAX) {
         return undine_err_set(err, UNDINE_EFULL,

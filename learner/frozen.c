@@ -221,7 +221,7 @@ static bool add_sequence(struct frozen *f, const struct batch_builder *b, uint32
     const struct schema_sequence *seq = &f->schema->sequences[s];
     uint32_t first = from->step_offset[k], end = from->step_offset[k + 1];
     for (uint32_t i = 0; i < seq->n_fields; i++) {
-        uint32_t table = f->schema->fields[seq->field[i]].table;
+        uint32_t table = seq->table[i];
         for (uint32_t step = first; step < end; step++) {
             if (!add_bag(&f->entry[table], &q->offset[i], &q->rows[i], &from->step[i], step)) {
                 return false;

@@ -1,5 +1,6 @@
 #include "learner/trainer.h"
 
+#include "base/hash.h"
 #include "learner/blas.h"
 #include "learner/trainer_state.h"
 
@@ -80,6 +81,13 @@ static int check_options(const struct trainer_options *opt, struct undine_err *e
     return rc < 0 ? rc : check_rates(opt, err);
 }
 
+/* An own table holds the ids of the one that it stands for, yet starts with other weights. */
+static uint64_t row_seed(const struct trainer *t, uint32_t table)
+{
+    const struct schema_table *of = &t->schema.tables[table];
+    return of->own ? hash_mix64(t->opt.model.seed ^ hash_table_seed(of->name)) : t->opt.model.seed;
+}
+
 static int open_tables(struct trainer *t, struct undine_err *err)
 {
     t->budget.max_bytes = t->opt.memory_max_bytes;
@@ -89,7 +97,7 @@ static int open_tables(struct trainer *t, struct undine_err *err)
             .dim = dim,
             .n_slots = dim * optimizer_slots(t->opt.optimizer.kind),
             .slot_initial = optimizer_slot_initial(&t->opt.optimizer),
-            .init = {.seed = t->opt.model.seed,
+            .init = {.seed = row_seed(t, k),
                      .scale = (float)t->opt.row_scale,
                      .n_zeros = dim - t->schema.tables[k].dim},
         };

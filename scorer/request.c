@@ -162,12 +162,12 @@ static void bags_end(struct request_bags *b)
     b->offset[++b->n_bags] = (uint32_t)b->n_rows;
 }
 
-/* Append the bag of a field's values (NULL = absent). */
-static int add_bag(struct request *r, struct request_bags *b, uint32_t field,
+/* Append the bag of a field's values (NULL = absent), looked up in a table. */
+static int add_bag(struct request *r, struct request_bags *b, uint32_t field, uint32_t table,
                    const struct undine_feature *in, struct undine_err *err)
 {
     const struct schema_field *f = &r->schema->fields[field];
-    uint64_t seed = r->schema->tables[f->table].hash_seed;
+    uint64_t seed = r->schema->tables[table].hash_seed;
     int rc = bags_room(b, b->n_bags + 1, b->n_rows + f->values_max, err);
     if (rc < 0) {
         return rc;
@@ -179,7 +179,7 @@ static int add_bag(struct request *r, struct request_bags *b, uint32_t field,
         if (v->len == 0 || v->data == NULL) {
             continue;
         }
-        if (!table_row_of(&r->table[f->table], hash_feature(seed, v->data, v->len), &row)) {
+        if (!table_row_of(&r->table[table], hash_feature(seed, v->data, v->len), &row)) {
             return no_memory(err);
         }
         while (k < n && first[k] != row) {
@@ -295,7 +295,8 @@ static int add_shared(struct request *r, enum schema_group group,
             continue;
         }
         const struct undine_feature *in = names.of_field[f];
-        rc = add_bag(r, &r->field[f], f, in == NULL && field->user_id ? &id : in, err);
+        rc =
+            add_bag(r, &r->field[f], f, field->table, in == NULL && field->user_id ? &id : in, err);
         if (rc == UNDINE_OK) {
             rc = repeat_bag(&r->field[f], n, err);
         }
@@ -312,7 +313,8 @@ static int add_candidates(struct request *r, const struct undine_request *in,
         rc = name_features(r->schema, &names, SCHEMA_CANDIDATE, &in->candidates[i], err);
         for (uint32_t f = 0; rc == UNDINE_OK && f < r->schema->n_fields; f++) {
             if (r->schema->fields[f].group == SCHEMA_CANDIDATE) {
-                rc = add_bag(r, &r->field[f], f, names.of_field[f], err);
+                rc =
+                    add_bag(r, &r->field[f], f, r->schema->fields[f].table, names.of_field[f], err);
             }
         }
         if (rc < 0) {
@@ -370,7 +372,8 @@ static int add_sequence(struct request *r, uint32_t which, const struct undine_s
             continue;
         }
         for (uint32_t k = 0; rc == UNDINE_OK && k < q->n_fields; k++) {
-            rc = add_bag(r, &to->step[k], q->field[k], names.of_field[q->field[k]], err);
+            rc = add_bag(r, &to->step[k], q->field[k], q->table[k], names.of_field[q->field[k]],
+                         err);
         }
         to->step_offset[1]++;
     }

@@ -8,6 +8,8 @@ undine_test(test_optimizer SOURCES unit/test_optimizer.c LIBS undine_learner LAB
 undine_test(test_regularizer SOURCES unit/test_regularizer.c LIBS undine_learner LABELS fast)
 undine_test(test_regularizer_trainer SOURCES unit/test_regularizer_trainer.c support/example_stream.c
   LIBS undine_learner LABELS fast)
+undine_test(test_own_tables SOURCES unit/test_own_tables.c support/example_stream.c
+  LIBS undine_learner LABELS fast)
 undine_test(test_dropout SOURCES unit/test_dropout.c support/example_stream.c
   LIBS undine_learner LABELS fast)
 undine_test(test_schedule SOURCES unit/test_schedule.c LIBS undine_learner LABELS fast)

@@ -71,10 +71,10 @@ static json_t *sequences_to_json(const struct schema *s)
     json_t *list = json_array();
     for (uint32_t i = 0; i < s->n_sequences; i++) {
         const struct schema_sequence *q = &s->sequences[i];
-        json_t *o =
-            json_pack("{s:s, s:I, s:o, s:b, s:o}", "name", q->name, "length", (json_int_t)q->length,
-                      "fields", step_fields_to_json(s, q), "from_click", (int)q->from_click,
-                      "from_behaviors", behaviors_to_json(s, q->from_behavior));
+        json_t *o = json_pack("{s:s, s:I, s:o, s:b, s:b, s:o}", "name", q->name, "length",
+                              (json_int_t)q->length, "fields", step_fields_to_json(s, q), "shared",
+                              (int)!q->own_tables, "from_click", (int)q->from_click,
+                              "from_behaviors", behaviors_to_json(s, q->from_behavior));
         if (json_array_append_new(list, o) != 0) {
             json_decref(list);
             return NULL;
@@ -255,6 +255,11 @@ static int sequences_from_json(struct schema *s, const json_t *json, struct undi
         }
         if (rc == UNDINE_OK) {
             rc = json_field_bool(o, "from_click", &q->from_click, err);
+        }
+        if (rc == UNDINE_OK && json_object_get(o, "shared") != NULL) { /* a version may lack it */
+            bool shared = true;
+            rc = json_field_bool(o, "shared", &shared, err);
+            q->own_tables = !shared;
         }
         if (rc == UNDINE_OK) {
             rc = step_fields_from_json(s, q, o, err);

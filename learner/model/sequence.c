@@ -24,8 +24,8 @@ void sequence_declare(struct sequence *q, struct params *p, const struct schema 
     };
     for (uint32_t i = 0; i < from->n_fields; i++) {
         const struct schema_field *f = &schema->fields[from->field[i]];
-        q->field[i].table = f->table;
-        q->field[i].dim = schema->tables[f->table].dim;
+        q->field[i].table = from->table[i];
+        q->field[i].dim = schema->tables[f->table].dim; /* an own table is as wide */
         q->field[i].pool = f->pool;
         q->field[i].x = field_x[from->field[i]];
     }

@@ -37,14 +37,14 @@ static void take_row(struct direct *d, uint32_t table, uint64_t key)
     row_initial(to, t->dim, key, &d->s->row_init[table]);
 }
 
-static void take_bag(struct direct *d, struct bags *b, uint32_t field,
+static void take_bag(struct direct *d, struct bags *b, uint32_t field, uint32_t table,
                      const struct undine_feature *in)
 {
     const struct schema_field *f = &d->s->schema.fields[field];
     uint64_t seen[SCHEMA_VALUES_MAX];
     uint32_t n = 0;
     for (size_t i = 0; in != NULL && i < in->n_values; i++) {
-        uint64_t key = hash_feature(d->s->schema.tables[f->table].hash_seed, in->values[i].data,
+        uint64_t key = hash_feature(d->s->schema.tables[table].hash_seed, in->values[i].data,
                                     in->values[i].len);
         bool known = in->values[i].len == 0;
         for (uint32_t k = 0; k < n; k++) {
@@ -52,9 +52,9 @@ static void take_bag(struct direct *d, struct bags *b, uint32_t field,
         }
         if (!known && n < f->values_max) {
             uint32_t at = b->offset[b->n] + n;
-            b->row[at] = d->rows[f->table].n;
+            b->row[at] = d->rows[table].n;
             seen[n++] = key;
-            take_row(d, f->table, key);
+            take_row(d, table, key);
         }
     }
     b->offset[b->n + 1] = b->offset[b->n] + n;
@@ -81,7 +81,8 @@ static void take_fields(struct direct *d, const struct undine_request *req)
                                                       &req->context};
             const struct undine_feature *in =
                 feature_of(groups[schema->fields[f].group], schema->fields[f].name);
-            take_bag(d, &d->field[f], f, schema->fields[f].user_id ? &user : in);
+            take_bag(d, &d->field[f], f, schema->fields[f].table,
+                     schema->fields[f].user_id ? &user : in);
         }
     }
 }
@@ -112,7 +113,7 @@ static void take_sequence(struct direct *d, uint32_t which, const struct undine_
     }
     for (size_t i = n > q->length ? n - q->length : 0; i < n; i++) {
         for (uint32_t k = 0; k < q->n_fields; k++) {
-            take_bag(d, &d->step[which][k], q->field[k],
+            take_bag(d, &d->step[which][k], q->field[k], q->table[k],
                      feature_of(kept[i], d->s->schema.fields[q->field[k]].name));
         }
         d->step_offset[which][1]++;

@@ -118,16 +118,16 @@ static double *tower(const struct reference *r, const char *prefix, double *x, s
 }
 
 /* ADDS the pooled bag into out. */
-static void bag(const struct reference *r, uint32_t field, const struct batch_bags *bags, size_t i,
-                double *out)
+static void bag(const struct reference *r, uint32_t field, uint32_t table,
+                const struct batch_bags *bags, size_t i, double *out)
 {
     const struct schema_field *f = &r->schema->fields[field];
-    uint32_t dim = r->schema->tables[f->table].dim;
-    uint32_t width = r->batch->table[f->table].width;
+    uint32_t dim = r->schema->tables[table].dim;
+    uint32_t width = r->batch->table[table].width;
     uint32_t n = bags->offset[i + 1] - bags->offset[i];
     for (uint32_t k = bags->offset[i]; k < bags->offset[i + 1]; k++) {
         for (uint32_t d = 0; d < dim; d++) {
-            double w = r->table[f->table][(size_t)bags->row[k] * width + d];
+            double w = r->table[table][(size_t)bags->row[k] * width + d];
             out[d] += f->pool == SCHEMA_POOL_MEAN ? w / n : w;
         }
     }
@@ -140,9 +140,9 @@ static void vector(const struct reference *r, uint32_t q, long step, size_t b, d
     for (uint32_t i = 0; i < s->n_fields; i++) {
         uint32_t f = s->field[i];
         if (step >= 0) {
-            bag(r, f, &r->batch->sequence[q].step[i], (size_t)step, out);
+            bag(r, f, s->table[i], &r->batch->sequence[q].step[i], (size_t)step, out);
         } else {
-            bag(r, f, &r->batch->field[f], b, out);
+            bag(r, f, r->schema->fields[f].table, &r->batch->field[f], b, out);
         }
         out += schema_field_dim(r->schema, f);
     }
@@ -295,7 +295,7 @@ void reference_logits(const struct reference *r, double *logit)
     double *x = zeros(r->batch->n * x_dim);
     for (uint32_t i = 0; i < r->schema->n_fields; i++) {
         for (size_t b = 0; b < r->batch->n; b++) {
-            bag(r, i, &r->batch->field[i], b, x + b * x_dim + at);
+            bag(r, i, r->schema->fields[i].table, &r->batch->field[i], b, x + b * x_dim + at);
         }
         at += schema_field_dim(r->schema, i);
     }

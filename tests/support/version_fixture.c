@@ -24,6 +24,7 @@ void version_fixture_schema(struct schema *s, const struct version_fixture *f)
     s->tables[FIELD_VIDEO].dim = f->video_dim > 0 ? f->video_dim : 8;
     s->tables[FIELD_HOUR].dim = 3;
     s->sequences[0].length = f->full_model ? 50 : 10;
+    s->sequences[0].own_tables = f->own_tables;
     require(schema_check(s, NULL) == UNDINE_OK, "schema", NULL);
 }
 

@@ -420,6 +420,58 @@ static void test_round_trip(void **state)
     config_free(c);
 }
 
+static const char OWN[] = "sequences:\n"
+                          "  - {name: carts, fields: [video], from: [cart], shared: false}\n";
+
+/* SCHEMA with another sequence list, then text. */
+static void put_own(char out[4096], const char *text)
+{
+    const char *list = strstr(SCHEMA, "sequences:"), *rest = strstr(SCHEMA, "topics:");
+    (void)snprintf(out, 4096, "%.*s%s%s%s", (int)(list - SCHEMA), SCHEMA, OWN, rest, text);
+}
+
+/* `shared: false`: tables of the sequence's own, which the user can give a rate but not declare. */
+static void test_own_tables(void **state)
+{
+    (void)state;
+    char text[4096];
+    struct undine_err err = {0};
+    struct config *c = NULL;
+    put_own(text, "learner: {optimizer: {rates: {carts.video: 0.5}}}\n");
+    assert_int_equal(parse(&c, text, "learner.optimizer.rates.video=0.25", &err), UNDINE_OK);
+    int own = schema_table_find(&c->schema, "carts.video");
+    assert_int_equal(own, 3);
+    assert_int_equal(c->schema.sequences[0].table[0], own);
+    assert_true(c->schema.sequences[0].own_tables);
+    assert_true(c->trainer.table_rate[own] == 0.5 && c->trainer.table_rate[1] == 0.25);
+    char *shown = config_show(c);
+    assert_non_null(strstr(shown, "shared: false"));
+    assert_non_null(strstr(shown, "rates:\n      \"video\": 0.25\n      \"carts.video\": 0.5\n"));
+    assert_null(strstr(shown, "  carts.video: 8"));
+    free(shown);
+    round_trip(c);
+    config_free(c);
+    struct config *shared = good("", NULL);
+    assert_false(shared->schema.sequences[0].own_tables);
+    config_free(shared);
+}
+
+static void test_own_tables_and_names_given(void **state)
+{
+    (void)state;
+    char text[4096];
+    (void)snprintf(text, sizeof text,
+                   "tables:\n  video: 8\n  carts.video: 8\nfields:\n"
+                   "  - {name: video, of: candidate}\nbehaviors: [cart]\n%s",
+                   OWN);
+    expect_error(text, NULL,
+                 "a.yaml:3: table `carts.video` has the name of a table of sequence `carts`, which "
+                 "has its own by `shared: false` in line 8; a name that you give has no dot");
+    expect_error("tables: {shop.video: 8}\n", NULL,
+                 "a.yaml:1: table `shop.video`: a name that you give has no dot, expected letters, "
+                 "digits, `_` or `-`");
+}
+
 static void test_digest(void **state)
 {
     (void)state;
@@ -528,6 +580,7 @@ int main(void)
         cmocka_unit_test(test_bad_values),  cmocka_unit_test(test_bad_documents),
         cmocka_unit_test(test_bad_schemas), cmocka_unit_test(test_overrides),
         cmocka_unit_test(test_kafka),       cmocka_unit_test(test_environment),
+        cmocka_unit_test(test_own_tables),  cmocka_unit_test(test_own_tables_and_names_given),
         cmocka_unit_test(test_secrets),     cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_digest),      cmocka_unit_test(test_reference),
         cmocka_unit_test(test_table),       cmocka_unit_test(test_shipped),

@@ -27,13 +27,15 @@ struct twin {
     double values[VALUES_MAX], table[SCHEMA_TABLES_MAX][ROWS * 4];
 };
 
-static void twin_open(struct twin *t, const struct model_options *opt)
+static void twin_open(struct twin *t, const struct model_options *opt, bool own_tables)
 {
     struct random r = {11};
     struct undine_err err = {0};
     memset(t, 0, sizeof *t);
     t->opt = *opt;
     toy_schema(&t->schema);
+    t->schema.sequences[0].own_tables = own_tables;
+    assert_int_equal(schema_check(&t->schema, &err), 0);
     toy_batch_init(
         &t->toy, &t->schema,
         &(struct toy_shape){
@@ -101,11 +103,11 @@ static void check_tensor(struct twin *t, double *at, const real *grad, size_t n,
     }
 }
 
-static void check(const struct model_options *opt, const char *what)
+static void check_with(const struct model_options *opt, bool own_tables, const char *what)
 {
     static struct twin t;
     real logit[EXAMPLES], dlogit[EXAMPLES];
-    twin_open(&t, opt);
+    twin_open(&t, opt, own_tables);
     check_forward(&t, MODEL_SERVE, logit, what);
     check_forward(&t, MODEL_TRAIN, logit, what);
     for (int i = 0; i < EXAMPLES; i++) {
@@ -124,6 +126,11 @@ static void check(const struct model_options *opt, const char *what)
                      t.schema.tables[k].name);
     }
     twin_close(&t);
+}
+
+static void check(const struct model_options *opt, const char *what)
+{
+    check_with(opt, false, what);
 }
 
 static struct model_options small(void)
@@ -209,6 +216,19 @@ static void test_din_official_softmax(void **state)
     check(&o, "official, scaled_softmax");
 }
 
+/* `shared: false` of one of two sequences that share tables otherwise. */
+static void test_own_tables_of_a_sequence(void **state)
+{
+    (void)state;
+    struct model_options o = small();
+    check_with(&o, true, "own tables");
+    o.linear = o.product = o.sum_history = true;
+    check_with(&o, true, "own tables, linear, product, sum_history");
+    o.sum_history = false;
+    o.kind = MODEL_BASE;
+    check_with(&o, true, "own tables, base");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -217,6 +237,7 @@ int main(void)
         cmocka_unit_test(test_din_official_softmax),
         cmocka_unit_test(test_linear),
         cmocka_unit_test(test_sum_history_and_product),
+        cmocka_unit_test(test_own_tables_of_a_sequence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

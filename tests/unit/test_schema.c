@@ -1,11 +1,11 @@
 #include "base/schema.h"
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <setjmp.h>
-#include <stdint.h>
 #include <cmocka.h>
 
 static struct schema good(void)
@@ -68,10 +68,82 @@ static void test_refused(void **state)
     REFUSED(s.sequences[0].field[1] = 2, "fields of the candidate");
     REFUSED(s.sequences[0].field[1] = 0, "names a field twice");
     REFUSED(s.sequences[0].from_behavior = 2, "not declared");
-    REFUSED((s.sequences[0].from_behavior = 0, s.sequences[0].from_click = false), "no event feeds");
+    REFUSED((s.sequences[0].from_behavior = 0, s.sequences[0].from_click = false),
+            "no event feeds");
     REFUSED(s.n_fields = 33, "at most 32");
     REFUSED((s.n_sequences = 0, s.n_fields = 1, s.fields[0].group = SCHEMA_CONTEXT),
             "`fields` has none with `of: candidate`");
+#undef REFUSED
+}
+
+static void test_own_tables(void **state)
+{
+    (void)state;
+    struct undine_err err;
+    struct schema shared = good(), s = good();
+    s.sequences[0].own_tables = true;
+    assert_int_equal(schema_check(&shared, &err), UNDINE_OK);
+    assert_int_equal(schema_check(&s, &err), UNDINE_OK);
+    assert_int_equal(shared.n_tables, 2);
+    assert_int_equal(shared.sequences[0].table[1], 1);
+    assert_int_equal(s.n_tables, 4);
+    assert_int_equal(schema_table_find(&s, "clicks.item"), 2);
+    assert_int_equal(schema_table_find(&s, "clicks.category"), 3);
+    assert_int_equal(s.sequences[0].table[0], 2);
+    assert_int_equal(s.sequences[0].table[1], 3);
+    assert_true(s.tables[3].own && s.tables[3].source == 1 && s.tables[3].dim == 8);
+    /* the stored events serve both */
+    assert_true(s.tables[3].hash_seed == s.tables[1].hash_seed);
+    assert_true(schema_data_digest(&s) == schema_data_digest(&shared));
+    assert_true(schema_model_digest(&s) != schema_model_digest(&shared));
+    struct schema again = s;
+    assert_int_equal(schema_check(&again, &err), UNDINE_OK);
+    assert_memory_equal(&again, &s, sizeof s);
+}
+
+static void name_tables(struct schema *s)
+{
+    for (uint32_t i = 2; i < s->n_tables; i++) {
+        (void)snprintf(s->tables[i].name, SCHEMA_NAME_MAX, "t%u", i);
+        s->tables[i].dim = 1;
+    }
+}
+
+/* Fields of a step that share a table share the sequence's own. */
+static void test_own_tables_keep_what_fields_share(void **state)
+{
+    (void)state;
+    struct schema s = good();
+    s.fields[1].table = 0;
+    s.sequences[0].own_tables = true;
+    assert_int_equal(schema_check(&s, NULL), UNDINE_OK);
+    assert_int_equal(s.n_tables, 3);
+    assert_true(s.sequences[0].table[0] == 2 && s.sequences[0].table[1] == 2);
+}
+
+static void test_own_tables_refused(void **state)
+{
+    (void)state;
+    struct undine_err err;
+#define REFUSED(change, text)                                                                      \
+    do {                                                                                           \
+        struct schema s = good();                                                                  \
+        s.sequences[0].own_tables = true;                                                          \
+        change;                                                                                    \
+        assert_int_equal(schema_check(&s, &err), UNDINE_ECONFIG);                                  \
+        if (strstr(err.msg, text) == NULL) {                                                       \
+            fail_msg("%s", err.msg);                                                               \
+        }                                                                                          \
+    } while (0)
+    REFUSED(memset(s.sequences[0].name, 'a', 43),
+            "shares no tables, and `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.item` would be");
+    REFUSED(strcpy(s.tables[1].name, "shop.item"), "table `shop.item`: a name is 1 to 47");
+    REFUSED(strcpy(s.tables[1].name, "clicks.item"), "table `clicks.item`: dim is 8, expected the");
+    REFUSED((strcpy(s.tables[1].name, "clicks.item"), s.tables[1].dim = 18),
+            "field `category`: its table is a sequence's own");
+    REFUSED((s.sequences[0].own_tables = false, strcpy(s.tables[1].name, "clicks.item")),
+            "table `clicks.item`: a name is 1 to 47");
+    REFUSED((s.n_tables = SCHEMA_TABLES_MAX, name_tables(&s)), "than the 32 that are allowed");
 #undef REFUSED
 }
 
@@ -96,6 +168,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_own_tables),
+        cmocka_unit_test(test_own_tables_keep_what_fields_share),
+        cmocka_unit_test(test_own_tables_refused),
         cmocka_unit_test(test_digests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
