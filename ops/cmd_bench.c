@@ -65,71 +65,100 @@ static int print_learner(const struct bench_learner_options *opt,
                          const struct bench_learner_result *r, const char *optimizer,
                          const char *unit)
 {
-    char cpu[256];
+    const struct bench_shape *shape = &opt->shape;
+    char cpu[256], kernels[BLAS_KERNELS_MAX], history[32];
     cpu_model(cpu, sizeof cpu);
-    char kernels[BLAS_KERNELS_MAX];
     blas_kernels(kernels, sizeof kernels);
+    (void)snprintf(history, sizeof history, "%u..%u", shape->history_min, shape->history_max);
     json_t *o = json_pack(
-        "{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:s, s:s, s:f, s:f, s:f, s:i, s:f, s:I, s:I, s:I, "
-        "s:f}",
-        "bench", "learner", "undine", program_version(), "cpu", cpu, "kernels", kernels, "batch",
-        (int)opt->batch, "history", (int)opt->history, "workers", (int)opt->workers, "optimizer",
-        optimizer, "shape",
-        opt->base ? "base: item 18, category 18, user 18, MLP 200-80, Dice, MBA" : unit,
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:i, s:s, s:f, s:f, s:f, s:f, s:i, s:f, "
+        "s:I, s:I, s:I, s:f}",
+        "bench", "learner", "undine", program_version(), "cpu", cpu, "kernels", kernels, "shape",
+        shape->name, "data", shape->text, "model", opt->base ? "base" : unit, "batch",
+        (int)shape->batch, "history", history, "workers", (int)opt->workers, "optimizer", optimizer,
         "examples_per_second", r->examples_per_second, "examples_per_second_min",
-        r->examples_per_second_min, "examples_per_second_max", r->examples_per_second_max, "runs",
-        BENCH_LEARNER_RUNS, "microseconds_per_example", 1e6 / r->examples_per_second, "examples",
+        r->examples_per_second_min, "examples_per_second_max", r->examples_per_second_max,
+        "examples_per_cpu_second", r->examples_per_cpu_second, "runs", BENCH_LEARNER_RUNS,
+        "microseconds_per_example", 1e6 / r->examples_per_second, "examples",
         (json_int_t)r->examples, "rows", (json_int_t)r->rows, "table_bytes",
         (json_int_t)r->table_bytes, "logloss", r->logloss);
     return print_line(o);
 }
 
-static int bench_learner(int argc, char **argv)
+/* What the command line says of bench learner; ranges are checked by bench_learner_run. */
+struct learner_words {
+    int64_t batch, history, workers; /* -1: the shape's */
+    double seconds;
+    const char *shape, *optimizer, *unit, *model;
+};
+
+static int learner_options(const struct learner_words *w, struct bench_learner_options *out)
 {
     static const char *const optimizers[] = {"sgd", "adagrad", "adam", "ftrl"};
     static const char *const units[] = {"paper", "official"}, *const models[] = {"base", "din"};
-    static const char *const shapes[] = {
-        "din, paper unit 80-40: item 18, category 18, user 18, MLP 200-80, Dice, MBA",
-        "din, official unit 80-40: item 18, category 18, user 18, MLP 200-80, Dice, MBA"};
-    int64_t batch = 256, history = 50, workers = 1;
-    double seconds = 5.0;
-    const char *optimizer = "adagrad", *unit = "paper", *model = "din";
-    const struct args_option options[] = {
-        {"batch", 'b', ARGS_INT, &batch, "N", "examples of a mini-batch (256)"},
-        {"history", 0, ARGS_INT, &history, "N", "steps of every history (50)"},
-        {"workers", 0, ARGS_INT, &workers, "N", "threads that share a mini-batch (1)"},
-        {"seconds", 0, ARGS_REAL, &seconds, "S", "time measured, in five runs (5)"},
-        {"optimizer", 0, ARGS_STRING, &optimizer, "NAME", "sgd, adagrad (default), adam or ftrl"},
-        {"model", 0, ARGS_STRING, &model, "NAME", "din (default) or base"},
-        {"unit", 0, ARGS_STRING, &unit, "NAME", "paper (default) or official"},
-    };
-    int code = args_parse(argc, argv, "bench learner [options]", options,
-                          sizeof options / sizeof options[0], NULL);
-    if (code >= 0) {
-        return code;
+    const struct bench_shape *shape = bench_shape_find(w->shape);
+    int o = word_index(w->optimizer, optimizers, 4), m = word_index(w->model, models, 2);
+    int u = w->unit != NULL ? word_index(w->unit, units, 2) : 0;
+    if (shape == NULL || o < 0 || u < 0 || m < 0) {
+        return shape == NULL ? usage("--shape", w->shape, BENCH_SHAPE_NAMES)
+               : o < 0       ? usage("--optimizer", w->optimizer, "sgd, adagrad, adam or ftrl")
+               : u < 0       ? usage("--unit", w->unit, "paper or official")
+                             : usage("--model", w->model, "din or base");
     }
-    int o = word_index(optimizer, optimizers, 4), u = word_index(unit, units, 2);
-    int m = word_index(model, models, 2);
-    if (o < 0 || u < 0 || m < 0) {
-        return o < 0   ? usage("--optimizer", optimizer, "sgd, adagrad, adam or ftrl")
-               : u < 0 ? usage("--unit", unit, "paper or official")
-                       : usage("--model", model, "din or base");
-    }
-    if (batch < 1 || batch > 100000 || history < 0 || history > 1000 || workers < 1 ||
-        workers > WORKERS_MAX || !(seconds > 0.0)) {
+    if (w->batch < -1 || w->batch > UINT32_MAX || w->history < -1 || w->history > UINT32_MAX ||
+        w->workers < 1 || w->workers > WORKERS_MAX || !(w->seconds > 0.0)) {
         (void)fprintf(stderr,
                       "undine bench: expected --batch 1..100000, --history 0..1000, "
                       "--workers 1..%d and --seconds above 0\n",
                       WORKERS_MAX);
         return EXIT_USAGE;
     }
-    struct bench_learner_options opt = {.batch = (uint32_t)batch,
-                                        .history = (uint32_t)history,
-                                        .workers = (uint32_t)workers,
-                                        .seconds = seconds,
-                                        .optimizer = (enum optimizer_kind)o,
-                                        .unit = (enum model_unit_input)u,
-                                        .base = m == 0};
+    *out = (struct bench_learner_options){.shape = *shape,
+                                          .workers = (uint32_t)w->workers,
+                                          .seconds = w->seconds,
+                                          .optimizer = (enum optimizer_kind)o,
+                                          .base = m == 0};
+    if (w->batch >= 0) {
+        out->shape.batch = (uint32_t)w->batch;
+    }
+    if (w->history >= 0) {
+        out->shape.history_min = out->shape.history_max = (uint32_t)w->history;
+    }
+    if (w->unit != NULL) {
+        out->shape.unit = (enum model_unit_input)u;
+    }
+    return -1;
+}
+
+/* "din: unit official 80-40" */
+static void unit_text(const struct bench_shape *shape, char *out, size_t size)
+{
+    const char *input = shape->unit == UNIT_PAPER ? "paper" : "official";
+    int n = snprintf(out, size, "din: unit %s %u", input, shape->unit_hidden[0]);
+    if (shape->unit_hidden[1] > 0) {
+        (void)snprintf(out + n, size - (size_t)n, "-%u", shape->unit_hidden[1]);
+    }
+}
+
+static int bench_learner(int argc, char **argv)
+{
+    struct learner_words w = {-1, -1, 1, 5.0, "online", "adagrad", NULL, "din"};
+    const struct args_option options[] = {
+        {"shape", 0, ARGS_STRING, &w.shape, "NAME", BENCH_SHAPE_NAMES " (online)"},
+        {"batch", 'b', ARGS_INT, &w.batch, "N", "examples of a mini-batch (the shape's)"},
+        {"history", 0, ARGS_INT, &w.history, "N", "steps of every history (the shape's)"},
+        {"workers", 0, ARGS_INT, &w.workers, "N", "threads that share a mini-batch (1)"},
+        {"seconds", 0, ARGS_REAL, &w.seconds, "S", "time measured, in five runs (5)"},
+        {"optimizer", 0, ARGS_STRING, &w.optimizer, "NAME", "sgd, adagrad (default), adam or ftrl"},
+        {"model", 0, ARGS_STRING, &w.model, "NAME", "din (default) or base"},
+        {"unit", 0, ARGS_STRING, &w.unit, "NAME", "paper or official (the shape's)"},
+    };
+    int code = args_parse(argc, argv, "bench learner [options]", options,
+                          sizeof options / sizeof options[0], NULL);
+    struct bench_learner_options opt;
+    if (code >= 0 || (code = learner_options(&w, &opt)) >= 0) {
+        return code;
+    }
     struct bench_learner_result r;
     struct undine_err err = {0};
     int rc = bench_learner_run(&r, &opt, &err);
@@ -137,7 +166,9 @@ static int bench_learner(int argc, char **argv)
         (void)fprintf(stderr, "undine bench: %s\n", err.msg);
         return args_exit_code(rc);
     }
-    return print_learner(&opt, &r, optimizer, shapes[u]);
+    char unit[64];
+    unit_text(&opt.shape, unit, sizeof unit);
+    return print_learner(&opt, &r, w.optimizer, unit);
 }
 
 static int bench_ingest(int argc, char **argv)

@@ -119,4 +119,12 @@ cmp "$tmp/stdout" "$tmp/a.json" || fail "compressed requests score otherwise"
 head -c 20 "$tmp/request.jsonl.zst" > "$tmp/cut.jsonl.zst"
 run 1 score --versions "$tmp/learned/versions" --input "$tmp/cut.jsonl.zst"
 says stderr "cut.jsonl.zst"
+# Every shape of the benchmark learns; its words are refused by name.
+for shape in online deeprec deeprec30 paper; do
+  run 0 bench learner --shape $shape --batch 16 --seconds 0.01
+  says stdout "\"shape\":\"$shape\""
+  expect "$tmp/stdout" examples_per_cpu_second -gt 0
+done
+run 2 bench learner --shape wide
+says stderr "--shape is \`wide\`, expected online, deeprec, deeprec30 or paper"
 say "ok: $(echo "$commands" | wc -l) commands"
