@@ -1,5 +1,7 @@
 #include "featurestore/arrivals.h"
 
+#include "base/fault.h"
+
 #include <stdlib.h>
 
 /* Memory is chunks, aligned to their size, so that an event's chunk is found by masking its
@@ -60,6 +62,7 @@ struct arrivals {
     uint64_t commit; /* last one staged or restored */
     struct stored *stored;
     size_t stored_first, n_stored, stored_capacity;
+    bool trimmed; /* by the commit in the making */
 };
 
 static int no_memory(struct undine_err *err)
@@ -305,7 +308,9 @@ static void stage_trim(struct arrivals *a, int64_t keep_after_ms)
         n++;
     }
     if (n >= TRIM_BLOCKS) {
+        FAULT("arrivals.before_trim");
         store_delete_range(a->store, STORE_ARRIVALS, s[0].commit, s[n - 1].commit + 1);
+        a->trimmed = true;
         a->stored_first += n;
         a->n_stored -= n;
     }
@@ -387,6 +392,10 @@ void arrivals_commit(struct arrivals *a)
     a->n_words = 0;
     a->n_rejected = 0;
     a->time_max_ms = INT64_MIN;
+    if (a->trimmed) {
+        FAULT("arrivals.after_trim");
+        a->trimmed = false;
+    }
     struct chunk *c = a->newest;
     if (c != NULL && c->n_runs > 0 && c->runs[c->n_runs - 1].commit == COMMIT_OPEN) {
         c->n_runs--;

@@ -1,5 +1,6 @@
 #include "featurestore/example_log.h"
 
+#include "base/fault.h"
 #include "featurestore/example_builder.h"
 
 #include <errno.h>
@@ -184,6 +185,7 @@ static int stage_trim(struct example_log *l, struct undine_err *err)
     uint64_t point = seq;
     int rc = trim_point(l, seq, head, &point, err);
     if (rc == UNDINE_OK && point > l->staged.tail) {
+        FAULT("examples.before_trim");
         store_delete_range(l->store, STORE_EXAMPLE, l->staged.tail, point);
         l->staged.tail = point;
     }
@@ -224,6 +226,9 @@ int example_log_stage(struct example_log *l, int64_t watermark_ms, struct undine
 
 void example_log_commit(struct example_log *l)
 {
+    if (l->tail < l->staged.tail) {
+        FAULT("examples.after_trim");
+    }
     (void)pthread_mutex_lock(&l->lock);
     l->head = l->staged.head;
     l->tail = l->staged.tail;

@@ -1,5 +1,6 @@
 #include "featurestore/users.h"
 
+#include "base/fault.h"
 #include "featurestore/pins.h"
 #include "featurestore/steps.h"
 
@@ -474,6 +475,7 @@ int users_stage(struct users *t, struct undine_err *err)
         bytes_put_be64(key, u->hash);
         if (user_empty(t, u)) {
             if (u->stored) {
+                FAULT("users.before_forget");
                 store_delete(t->store, STORE_SEQUENCE, key, sizeof key);
             }
             continue;
@@ -514,6 +516,9 @@ void users_commit(struct users *t)
     for (size_t i = 0; i < t->n_dirty; i++) {
         struct user *u = t->dirty[i];
         u->dirty = false;
+        if (u->stored && user_empty(t, u)) {
+            FAULT("users.after_forget");
+        }
         u->stored = !user_empty(t, u);
         if (!u->stored && u->pins.n == 0) {
             table_remove(t, u); /* forgotten */

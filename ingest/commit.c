@@ -50,6 +50,7 @@ static int stage_losses(struct ingest *in, struct undine_err *err)
 {
     for (uint32_t k = 0; k < in->n_losses; k++) {
         char name[META_NAME_MAX];
+        FAULT("loss.before_record");
         meta_loss_name(name, in->meta.counters.losses - in->n_losses + k);
         meta_loss_encode(&in->value, &in->losses[k]);
         int rc = put_meta(in, name, err);
@@ -153,6 +154,9 @@ int ingest_commit(struct ingest *in, struct undine_err *err)
     samples_commit(&in->samples);
     memset(in->moved, 0, in->source->n_partitions * sizeof *in->moved);
     in->config_stored = true;
+    if (in->n_losses > 0) {
+        FAULT("loss.after_record");
+    }
     in->n_losses = 0;
     in->dirty = false;
     in->unsynced = true;

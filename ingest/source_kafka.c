@@ -1,6 +1,7 @@
 #include "ingest/source.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/hash.h"
 #include "base/ticker.h"
 #include "base/within.h"
@@ -22,8 +23,7 @@
 enum {
     STEP_MS = 100,   /* how long open waits between two looks */
     QUERY_MS = 5000, /* one question to a broker */
-    CHECK_MS =
-        2000, /* the same while the loop or a close waits: a fetch before it takes up to 500 */
+    CHECK_MS = 2000, /* the same while something waits: a fetch before it takes up to 500 */
     WATCH_MS = 1000, /* how often the watch wakes up */
     WATCH_LAZY = 5,  /* of so many times it asks once, unless something is wrong */
     NOT_SEEN = -1,
@@ -434,9 +434,11 @@ static void commit(struct source_kafka *k, const int64_t *synced_next)
             k->states[i].committed = synced_next[i];
         }
     }
+    FAULT("kafka.before_commit");
     if (list->cnt > 0) {
         (void)rd_kafka_commit(k->rk, list, 1);
     }
+    FAULT("kafka.after_commit");
     rd_kafka_topic_partition_list_destroy(list);
 }
 
@@ -684,8 +686,7 @@ static int assign(struct source_kafka *k, const struct source_kafka_options *opt
     return rc;
 }
 
-/* What comes first at a fence: 1 = the history that was read, 0 = nothing yet, else UNDINE_ELOSS.
- */
+/* What comes first at a fence: 1 = the history that was read, 0 = nothing yet, or UNDINE_ELOSS. */
 static int check_fence(struct source_kafka *k, uint32_t i, struct undine_err *err)
 {
     struct source_partition *p = &k->source.partitions[i];

@@ -4,6 +4,7 @@
 #include "learner/blas.h"
 #include "learner/model/version_reader.h"
 #include "learner/version_files.h"
+#include "learner/version_publish.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -180,45 +181,27 @@ static int write_files(const char *path, const struct snapshot *s, struct manife
                        struct undine_err *err)
 {
     struct file_sum sum;
+    FAULT("publish.before_directory");
     int rc = version_files_make_dir(path, err);
+    FAULT("publish.after_directory");
     if (rc == UNDINE_OK) {
         rc = write_model(path, s, &sum, err);
     }
+    FAULT("publish.after_model");
     if (rc == UNDINE_OK) {
         add_file(m, MANIFEST_MODEL, &sum);
         rc = write_train(path, s, &sum, err);
     }
+    FAULT("publish.after_train");
     if (rc == UNDINE_OK) {
         add_file(m, MANIFEST_TRAIN, &sum);
         rc = write_manifest(path, m, err);
     }
+    FAULT("publish.after_manifest");
     if (rc == UNDINE_OK) {
         rc = version_files_sync_dir(path, err);
     }
     return rc;
-}
-
-/* Point CURRENT at the version and note it in HISTORY. */
-static int announce(const char *dir, const struct version_info *info, struct undine_err *err)
-{
-    char line[512];
-    int len = snprintf(line, sizeof line, "%s\n", info->name);
-    int rc = version_files_text(dir, VERSION_TEMPORARY "CURRENT", line, (size_t)len, err);
-    FAULT("publish.before_current");
-    if (rc == UNDINE_OK) {
-        rc = version_files_rename(dir, VERSION_TEMPORARY "CURRENT", "CURRENT", err);
-    }
-    FAULT("publish.after_current");
-    if (rc < 0) {
-        return rc;
-    }
-    len = snprintf(line, sizeof line,
-                   "{\"event\":\"publish\",\"version\":%" PRIu64 ",\"trained_seq\":%" PRIu64
-                   ",\"event_time_ms\":%" PRId64 ",\"created_ms\":%" PRId64 ",\"digest\":\"%s\"}\n",
-                   info->number, info->trained_seq, info->event_time_ms, info->created_ms,
-                   info->digest);
-    UNDINE_ASSERT(len > 0 && (size_t)len < sizeof line);
-    return version_files_append(dir, "HISTORY", line, (size_t)len, err);
 }
 
 /* Highest number that is present or published, 0 = none. */
@@ -286,7 +269,7 @@ int version_write(const char *dir, struct snapshot *s, const struct version_extr
         rc = write_next(dir, s, extra, &info, err);
     }
     if (rc == UNDINE_OK && publish) {
-        rc = announce(dir, &info, err);
+        rc = version_publish(dir, &info, err);
     }
     if (rc == UNDINE_OK && out != NULL) {
         *out = info;
@@ -583,7 +566,9 @@ int version_retain(const char *dir, unsigned keep, uint64_t *oldest_seq, struct 
             kept += valid;
             oldest = valid && info.trained_seq < oldest ? info.trained_seq : oldest;
         } else {
+            FAULT("retain.before_remove");
             rc = version_files_remove(dir, name, err);
+            FAULT("retain.after_remove");
         }
     }
     free(numbers);

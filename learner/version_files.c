@@ -1,5 +1,6 @@
 #include "learner/version_files.h"
 
+#include "base/fault.h"
 #include "learner/model/version_dir.h"
 
 #include <dirent.h>
@@ -86,6 +87,7 @@ static int remove_tree(const char *path, struct undine_err *err)
     int rc = UNDINE_OK;
     for (struct dirent *e = readdir(d); rc == UNDINE_OK && e != NULL; e = readdir(d)) {
         bool self = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+        FAULT("file.before_remove");
         if (!self && unlinkat(dirfd(d), e->d_name, 0) < 0) {
             rc = undine_err_sys(err, UNDINE_EIO, errno, "%s/%s: remove", path, e->d_name);
         }
@@ -105,6 +107,7 @@ int version_files_remove(const char *dir, const char *name, struct undine_err *e
     if (rc == UNDINE_OK) {
         rc = version_files_rename(dir, name, temporary, err);
     }
+    FAULT("retain.after_rename");
     return rc == UNDINE_OK ? remove_tree(path, err) : rc;
 }
 
@@ -124,9 +127,11 @@ int version_files_prepare(const char *dir, struct undine_err *err)
             continue;
         }
         rc = version_path(path, dir, e->d_name, err);
+        FAULT("sweep.before_remove");
         if (rc == UNDINE_OK) {
             rc = remove_tree(path, err);
         }
+        FAULT("sweep.after_remove");
     }
     (void)closedir(d);
     return rc;
@@ -145,7 +150,9 @@ int version_files_sync_dir(const char *path, struct undine_err *err)
     if (fd < 0) {
         return failed(err, path, "open");
     }
+    FAULT("directory.before_sync");
     int rc = fsync(fd) < 0 ? failed(err, path, "fsync") : UNDINE_OK;
+    FAULT("directory.after_sync");
     (void)close(fd);
     return rc;
 }
@@ -190,6 +197,7 @@ int version_files_tensors(const char *path, const char *name,
 
 static int write_and_sync(int fd, const char *text, size_t len, struct undine_err *err)
 {
+    FAULT("file.before_write");
     while (len > 0) {
         ssize_t n = write(fd, text, len);
         if (n < 0 && errno != EINTR) {
@@ -200,7 +208,10 @@ static int write_and_sync(int fd, const char *text, size_t len, struct undine_er
             len -= (size_t)n;
         }
     }
-    return fsync(fd) < 0 ? undine_err_sys(err, UNDINE_EIO, errno, "fsync") : UNDINE_OK;
+    FAULT("file.before_sync");
+    int rc = fsync(fd) < 0 ? undine_err_sys(err, UNDINE_EIO, errno, "fsync") : UNDINE_OK;
+    FAULT("file.after_sync");
+    return rc;
 }
 
 int version_files_text(const char *path, const char *name, const void *text, size_t len,
@@ -235,6 +246,31 @@ int version_files_append(const char *path, const char *name, const char *line, s
         rc = write_and_sync(fd, line, len, err);
     }
     return close_file(fd, file, rc, err);
+}
+
+int version_files_tail(const char *path, const char *name, char *out, size_t size,
+                       struct undine_err *err)
+{
+    char file[VERSION_PATH_MAX];
+    out[0] = '\0';
+    int rc = version_path(file, path, name, err);
+    if (rc < 0) {
+        return rc;
+    }
+    int fd = open(file, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return errno == ENOENT ? UNDINE_OK : failed(err, file, "open");
+    }
+    off_t end = lseek(fd, 0, SEEK_END);
+    off_t from = end > (off_t)size - 1 ? end - ((off_t)size - 1) : 0;
+    ssize_t n = end < 0 ? -1 : pread(fd, out, size - 1, from);
+    if (n < 0) {
+        rc = failed(err, file, "read");
+        n = 0;
+    }
+    out[n] = '\0';
+    (void)close(fd);
+    return rc;
 }
 
 int version_files_rename(const char *dir, const char *from, const char *to, struct undine_err *err)

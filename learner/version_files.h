@@ -29,6 +29,10 @@ int version_files_text(const char *path, const char *name, const void *text, siz
  * is ended first. */
 int version_files_append(const char *path, const char *name, const char *line, size_t len,
                          struct undine_err *err);
+/* The last size - 1 bytes of path/name and a NUL, all of them where they are fewer; "" where there
+ * is no such file. */
+int version_files_tail(const char *path, const char *name, char *out, size_t size,
+                       struct undine_err *err);
 /* Rename dir/from to dir/to and fsync dir. */
 int version_files_rename(const char *dir, const char *from, const char *to, struct undine_err *err);
 int version_files_sync_dir(const char *path, struct undine_err *err);

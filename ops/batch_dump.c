@@ -1,5 +1,6 @@
 #include "ops/batch_dump.h"
 
+#include "base/fault.h"
 #include "learner/trainer_state.h"
 
 #include <dirent.h>
@@ -57,8 +58,9 @@ static json_t *example(const struct trainer *t, uint32_t i)
         (void)json_object_set_new(fields, t->schema.fields[f].name, bag(&b->field[f], i));
     }
     for (uint32_t s = 0; s < t->schema.n_sequences; s++) {
-        (void)json_object_set_new(sequences, t->schema.sequences[s].name,
-                                  sequence(&t->schema, &t->schema.sequences[s], &b->sequence[s], i));
+        (void)json_object_set_new(
+            sequences, t->schema.sequences[s].name,
+            sequence(&t->schema, &t->schema.sequences[s], &b->sequence[s], i));
     }
     (void)json_object_set_new(o, "fields", fields);
     (void)json_object_set_new(o, "sequences", sequences);
@@ -79,7 +81,8 @@ static bool put_batch(FILE *out, const struct trainer *t, const char *why)
     (void)json_object_set_new(head, "why", json_string(why));
     (void)json_object_set_new(head, "from", json_integer((json_int_t)t->trained_seq));
     (void)json_object_set_new(head, "to", json_integer((json_int_t)(t->trained_seq + n - 1)));
-    (void)json_object_set_new(head, "event_time", json_integer((json_int_t)t->builder->last_emit_ms));
+    (void)json_object_set_new(head, "event_time",
+                              json_integer((json_int_t)t->builder->last_emit_ms));
     bool ok = put_line(out, head);
     for (uint32_t i = 0; ok && i < n; i++) {
         ok = put_line(out, example(t, i));
@@ -115,8 +118,9 @@ static size_t list(const char *dir, long long seq[DUMPS_LISTED_MAX])
 static int path_of(char out[DUMP_PATH_MAX], const char *dir, long long seq, struct undine_err *err)
 {
     int n = snprintf(out, DUMP_PATH_MAX, "%s/%012lld.jsonl", dir, seq);
-    return n > 0 && n < DUMP_PATH_MAX ? UNDINE_OK
-                                      : undine_err_set(err, UNDINE_EINVAL, "%s: path is too long", dir);
+    return n > 0 && n < DUMP_PATH_MAX
+               ? UNDINE_OK
+               : undine_err_set(err, UNDINE_EINVAL, "%s: path is too long", dir);
 }
 
 int batch_dump_write(const char *dir, const struct trainer *t, const char *why,
@@ -134,7 +138,9 @@ int batch_dump_write(const char *dir, const struct trainer *t, const char *why,
     if (out == NULL) {
         return undine_err_sys(err, UNDINE_EIO, errno, "%s", path);
     }
+    FAULT("dump.before_write");
     bool ok = put_batch(out, t, why);
+    FAULT("dump.after_write");
     if (fclose(out) != 0 || !ok) {
         return undine_err_sys(err, UNDINE_EIO, errno, "%s", path);
     }

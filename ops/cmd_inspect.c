@@ -5,6 +5,7 @@
 #include "ops/args.h"
 #include "ops/batch_dump.h"
 #include "ops/cmd.h"
+#include "ops/store_digest.h"
 #include "ops/store_json.h"
 
 #include <errno.h>
@@ -17,6 +18,7 @@ struct inspect {
     const char *state, *config_file, *user, *versions;
     int64_t version; /* -1 = the published one */
     int64_t example; /* dump: first of its batch, -1 = the newest dump */
+    bool digest;     /* store: its contents as a number */
     struct args_list overrides;
     struct undine_err err;
 };
@@ -81,9 +83,51 @@ static json_t *whole_store(struct store *s, struct undine_err *err)
     return o;
 }
 
+static void put_digest(json_t *o, const char *name, struct hash128 h)
+{
+    char hex[HASH128_HEX_LEN + 1];
+    hash128_hex(hex, h);
+    (void)json_object_set_new(o, name, json_string(hex));
+}
+
+static int print_digest(struct inspect *in, struct store *store, const struct config *config)
+{
+    struct store_digest d;
+    int rc = store_digest(store, config, &d, &in->err);
+    json_t *o = rc == UNDINE_OK ? store_json_ingest(store, &in->err) : NULL;
+    if (o == NULL) {
+        return in->err.code;
+    }
+    put_digest(o, "users_digest", d.users);
+    put_digest(o, "events_digest", d.events);
+    (void)json_object_set_new(o, "users", json_integer((json_int_t)d.n_users));
+    (void)json_object_set_new(o, "steps", json_integer((json_int_t)d.n_steps));
+    (void)json_object_set_new(o, "events_kept", json_integer((json_int_t)d.n_events));
+    return print(o, in);
+}
+
+static int inspect_digest(struct inspect *in)
+{
+    struct config *config = NULL;
+    struct store *store = NULL;
+    if (in->config_file == NULL) {
+        return undine_err_set(&in->err, UNDINE_ECONFIG, "--digest needs --config");
+    }
+    int rc = config_load(&config, in->config_file, in->overrides.item, in->overrides.n, &in->err);
+    if (rc == UNDINE_OK) {
+        rc = open_store(in, &store);
+    }
+    if (rc == UNDINE_OK) {
+        rc = print_digest(in, store, config);
+    }
+    store_close(store);
+    config_free(config);
+    return rc;
+}
+
 static int inspect_store(struct inspect *in)
 {
-    return inspect_meta(in, whole_store);
+    return in->digest ? inspect_digest(in) : inspect_meta(in, whole_store);
 }
 
 static int inspect_malformed(struct inspect *in)
@@ -239,12 +283,9 @@ int cmd_inspect(int argc, char **argv)
     static const struct {
         const char *what;
         int (*run)(struct inspect *in);
-    } parts[] = {{"store", inspect_store},
-                 {"user", inspect_user},
-                 {"version", inspect_version},
-                 {"malformed", inspect_malformed},
-                 {"loss", inspect_loss},
-                 {"dump", inspect_dump}};
+    } parts[] = {{"store", inspect_store},     {"user", inspect_user},
+                 {"version", inspect_version}, {"malformed", inspect_malformed},
+                 {"loss", inspect_loss},       {"dump", inspect_dump}};
     struct inspect in = {.state = "state", .version = -1, .example = -1};
     struct args_list what = {0};
     const struct args_option options[] = {
@@ -256,7 +297,9 @@ int cmd_inspect(int argc, char **argv)
          "dump: first example of the batch; default the newest dump"},
         {"user", 0, ARGS_STRING, &in.user, "ID", "user: the id as it stands in the events"},
         {"config", 'c', ARGS_STRING, &in.config_file, "FILE",
-         "user: the configuration of the store"},
+         "user, --digest: the configuration of the store"},
+        {"digest", 0, ARGS_FLAG, &in.digest, NULL,
+         "store: equal numbers for equal contents, however they got there"},
         {NULL, 'o', ARGS_LIST, &in.overrides, "KEY=VALUE", "override a key of the configuration"},
     };
     int code = args_parse(argc, argv, "inspect store|user|version|malformed|loss|dump [options]",
@@ -273,6 +316,7 @@ int cmd_inspect(int argc, char **argv)
             return args_exit_code(rc);
         }
     }
-    (void)fprintf(stderr, "undine inspect: name one of store, user, version, malformed, loss, dump\n");
+    (void)fprintf(stderr,
+                  "undine inspect: name one of store, user, version, malformed, loss, dump\n");
     return EXIT_USAGE;
 }

@@ -1,6 +1,7 @@
 #include "ops/publisher.h"
 
 #include "base/clock.h"
+#include "learner/version_publish.h"
 #include "ops/store_json.h"
 
 #include <pthread.h>
@@ -93,6 +94,22 @@ static void *publisher_main(void *payload)
     return NULL;
 }
 
+/* A run that was killed may have left its last version unpublished, and nothing that this one
+ * learns may come after it. */
+static void republish(struct publisher *p)
+{
+    struct undine_err err = {0};
+    if (p->opt.newest.number == 0 ||
+        version_republish(p->opt.versions_dir, &p->opt.newest, &err) == UNDINE_OK) {
+        return;
+    }
+    p->status.failed++;
+    p->status.last_error = err;
+    if (p->opt.failed != NULL) {
+        p->opt.failed(p->opt.failed_payload, &err);
+    }
+}
+
 int publisher_open(struct publisher **out, const struct publisher_options *opt,
                    struct undine_err *err)
 {
@@ -104,6 +121,7 @@ int publisher_open(struct publisher **out, const struct publisher_options *opt,
     (void)pthread_mutex_init(&p->mutex, NULL);
     (void)pthread_cond_init(&p->changed, NULL);
     p->status.newest = opt->newest;
+    republish(p);
     int failed = pthread_create(&p->thread, NULL, publisher_main, p);
     p->started = failed == 0;
     if (failed != 0) {

@@ -2,8 +2,9 @@
  *
  * It owns a snapshot from publisher_give on.  Before a version gets its name the store is synced,
  * so that nothing is announced which a power loss could take back; after it, old versions go and
- * the example log may be trimmed below the oldest one that is kept.  A version that cannot be
- * written is counted and told, and training goes on; the next one is tried when it is due. */
+ * the example log may be trimmed below the oldest one that is kept.  A version that a crash left
+ * unpublished is published at open.  A version that cannot be written is counted and told, and
+ * training goes on; the next one is tried when it is due. */
 #ifndef UNDINE_OPS_PUBLISHER_H
 #define UNDINE_OPS_PUBLISHER_H
 

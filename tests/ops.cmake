@@ -26,6 +26,13 @@ if(NOT UNDINE_TSAN)
 endif()
 undine_script_test(kafka_dev integration/kafka_dev.sh LABELS broker once slow)
 undine_script_test(bad_input integration/bad_input.sh LABELS fast integration)
+
+# tests/crash: kills and long runs; docs/reliability.md.
+if(NOT UNDINE_TSAN)
+  add_executable(version_digests crash/version_digests.c)
+  target_link_libraries(version_digests PRIVATE undine_flags undine_configs undine_learner)
+  set_target_properties(version_digests PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+endif()
 if(UNDINE_FAULTS)
   undine_script_test(fault_points integration/fault_points.sh LABELS slow integration)
 endif()

@@ -1,5 +1,7 @@
 # Tests of versions (learner/version.c, learner/model/) and of scorer/.
 undine_test(test_safetensors SOURCES unit/test_safetensors.c LIBS undine_model LABELS fast)
+undine_test(test_version_publish SOURCES unit/test_version_publish.c support/version_fixture.c LIBS undine_learner
+            LABELS fast)
 undine_test(test_version SOURCES unit/test_version.c support/version_fixture.c LIBS undine_learner
   LABELS fast)
 set(scorer_support support/version_fixture.c support/direct_score.c support/random_request.c)

@@ -1,6 +1,7 @@
 #include "learner/model/safetensors.h"
 
 #include "base/bytes.h"
+#include "base/fault.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -145,15 +146,18 @@ int safetensors_write(int fd, const struct safetensors_tensor *tensors, size_t n
         }
     }
     rc = header_build(&header, order, n, err);
+    FAULT("tensors.before_write");
     if (rc == UNDINE_OK) {
         rc = output_put(&o, header.data, header.len, err);
     }
     for (size_t i = 0; rc == UNDINE_OK && i < n; i++) {
         rc = output_put(&o, order[i]->data, safetensors_bytes(order[i]), err);
     }
+    FAULT("tensors.before_sync");
     if (rc == UNDINE_OK && fsync(fd) < 0) {
         rc = undine_err_sys(err, UNDINE_EIO, errno, "fsync");
     }
+    FAULT("tensors.after_sync");
     if (rc == UNDINE_OK) {
         *out = (struct file_sum){.bytes = o.bytes, .checksum = hash128_stream_value(o.hash)};
     }
