@@ -13,11 +13,12 @@ undine_fuzz(fuzz_meta SOURCES fuzz/fuzz_meta.c LIBS undine_ingest CORPUS fuzz/co
 
 # Everything right of a source, random streams, and the join once more by brute force.
 add_library(test_ingest_world STATIC support/ingest_world.c support/join_twin.c support/memory_source.c
-  support/stream_maker.c)
-target_link_libraries(test_ingest_world PUBLIC undine_ingest test_store_fixture)
+  support/order_twin.c support/scenario.c support/stream_maker.c)
+target_link_libraries(test_ingest_world PUBLIC undine_ingest test_store_fixture PkgConfig::CMOCKA)
 undine_test(test_join SOURCES unit/test_join.c LIBS test_ingest_world LABELS fast)
 undine_test(test_ingest SOURCES unit/test_ingest.c LIBS test_ingest_world LABELS fast)
 undine_test(test_join_twin SOURCES property/test_join_twin.c LIBS test_ingest_world LABELS fast)
+undine_test(test_order_live SOURCES property/test_order_live.c LIBS test_ingest_world LABELS fast)
 add_executable(bench_ingest bench/bench_ingest.c)
 target_link_libraries(bench_ingest PRIVATE test_ingest_world)
 set_target_properties(bench_ingest PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)

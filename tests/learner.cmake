@@ -33,6 +33,8 @@ undine_test(test_learning SOURCES integration/test_learning.c support/example_st
   LIBS undine_learner LABELS fast)
 undine_test(test_trainer_log SOURCES integration/test_trainer_log.c
   LIBS test_store_fixture undine_learner LABELS fast)
+undine_test(test_live_replay SOURCES property/test_live_replay.c
+  LIBS test_ingest_world undine_learner LABELS fast)
 undine_test(test_blas SOURCES unit/test_blas.c support/toy_batch.c LIBS undine_learner m LABELS fast)
 undine_script_test(libraries integration/libraries.sh LABELS fast)
 undine_test(test_torch_training SOURCES golden/test_torch_training.c support/torch_golden.c

@@ -32,6 +32,15 @@ struct ingest_options ingest_world_options(int64_t lateness_ms, int64_t window_m
         .config_digest_text = "join.window=1\n"};
 }
 
+static struct source *open_file(const char *path, struct store *store)
+{
+    struct undine_err e = {.msg = "?"};
+    struct source *source = NULL;
+    struct source_file_options opt = {.paths = &path, .n_paths = 1, .line_bytes_max = 4097};
+    must(source_file_open(&source, &opt, ingest_position, store, &e) == UNDINE_OK, e.msg);
+    return source;
+}
+
 int ingest_world_open(struct ingest_world *w, const char *dir, const struct memory_log *log,
                       const struct memory_source_options *source, struct undine_err *err)
 {
@@ -43,7 +52,8 @@ int ingest_world_open(struct ingest_world *w, const char *dir, const struct memo
     must(users_open(&w->users, w->store, &w->schema, &users, &e) == UNDINE_OK, e.msg);
     must(example_log_open(&w->log, w->store, &w->schema, 0, &e) == UNDINE_OK, e.msg);
     must(decoder_open(&w->decoder, &w->schema, &w->decode, &e) == UNDINE_OK, e.msg);
-    w->source = memory_source_open(log, source, ingest_position, w->store);
+    w->source = w->file != NULL ? open_file(w->file, w->store)
+                                : memory_source_open(log, source, ingest_position, w->store);
     return ingest_open(&w->ingest, &w->schema, &w->opt, w->store, w->users, w->log, w->source,
                        w->decoder, err);
 }
@@ -99,6 +109,52 @@ void ingest_world_steps(struct writer *out, const uint64_t *words, size_t n_word
     for (size_t k = 0; k < n_words; k++) {
         ingest_world_text(out, " %llx", (unsigned long long)words[k]);
     }
+}
+
+struct users_text {
+    const struct schema *schema;
+    struct writer *out;
+};
+
+/* Words of the step that begins here. */
+static size_t step_words(const uint64_t *step)
+{
+    size_t n = 2;
+    for (int f = 0; f < 8; f++) {
+        n += (step[1] >> (8 * f)) & 0xff;
+    }
+    return n;
+}
+
+static int write_user(void *payload, uint64_t key, const uint8_t *value, size_t len,
+                      struct undine_err *err)
+{
+    struct users_text *t = payload;
+    struct users_view views[SCHEMA_SEQUENCES_MAX];
+    struct writer id, words;
+    writer_init(&id);
+    writer_init(&words);
+    must(users_decode(t->schema, value, len, &id, views, &words, err) == UNDINE_OK, err->msg);
+    ingest_world_text(t->out, "user %016llx %.*s", (unsigned long long)key, (int)id.len,
+                      (const char *)id.data);
+    for (uint32_t s = 0; s < t->schema->n_sequences; s++) {
+        const uint64_t *at = views[s].words, *end = at + views[s].n_words;
+        for (uint32_t n = views[s].n_steps; n > t->schema->sequences[s].length; n--) {
+            at += step_words(at);
+        }
+        ingest_world_steps(t->out, at, (size_t)(end - at));
+    }
+    ingest_world_text(t->out, "\n");
+    writer_release(&id);
+    writer_release(&words);
+    return UNDINE_OK;
+}
+
+void ingest_world_users(struct ingest_world *w, struct writer *out)
+{
+    struct undine_err err = {.msg = "?"};
+    struct users_text t = {.schema = &w->schema, .out = out};
+    must(store_scan(w->store, STORE_SEQUENCE, 0, write_user, &t, &err) == UNDINE_OK, err.msg);
 }
 
 void ingest_world_examples(struct ingest_world *w, struct writer *out)

@@ -11,6 +11,7 @@ struct ingest_world {
     struct ingest_options opt;
     struct decode_options decode;
     uint64_t cache_bytes;
+    const char *file; /* read this instead of a log in memory, which is NULL then */
     struct store *store;
     struct users *users;
     struct example_log *log;
@@ -26,6 +27,9 @@ int ingest_world_open(struct ingest_world *w, const char *dir, const struct memo
                       const struct memory_source_options *source, struct undine_err *err);
 void ingest_world_close(struct ingest_world *w);
 
+/* One line a user of the store: the newest steps of every sequence, as many as an example can see.
+ */
+void ingest_world_users(struct ingest_world *w, struct writer *out);
 /* One line an entry of the log, everything in it included. */
 void ingest_world_examples(struct ingest_world *w, struct writer *out);
 void ingest_world_entry(struct writer *out, const struct schema *schema, uint8_t kind,

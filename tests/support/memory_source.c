@@ -21,14 +21,23 @@ static void must(bool ok, const char *what)
 
 void memory_log_add(struct memory_log *log, uint32_t partition, const char *text)
 {
+    memory_log_add_at(log, partition, text, -1);
+}
+
+void memory_log_add_at(struct memory_log *log, uint32_t partition, const char *text,
+                       int64_t written_ms)
+{
     must(partition < log->n_partitions, "no such partition");
     size_t *n = &log->n[partition], *capacity = &log->capacity[partition];
     if (*n == *capacity) {
         *capacity = *capacity == 0 ? 64 : *capacity * 2;
         log->texts[partition] =
             realloc(log->texts[partition], *capacity * sizeof *log->texts[partition]);
-        must(log->texts[partition] != NULL, "no memory");
+        log->written_ms[partition] =
+            realloc(log->written_ms[partition], *capacity * sizeof *log->written_ms[partition]);
+        must(log->texts[partition] != NULL && log->written_ms[partition] != NULL, "no memory");
     }
+    log->written_ms[partition][*n] = written_ms;
     log->texts[partition][(*n)++] = text;
 }
 
@@ -36,6 +45,7 @@ void memory_log_release(struct memory_log *log)
 {
     for (uint32_t p = 0; p < log->n_partitions; p++) {
         free(log->texts[p]);
+        free(log->written_ms[p]);
     }
     *log = (struct memory_log){0};
 }
@@ -60,7 +70,7 @@ static int memory_poll(struct source *s, uint32_t partition, struct source_messa
         out[k] = (struct source_message){.payload = (const uint8_t *)text,
                                          .payload_len = text == NULL ? 0 : strlen(text),
                                          .offset = (int64_t)(from + k),
-                                         .timestamp_ms = -1};
+                                         .timestamp_ms = m->log->written_ms[partition][from + k]};
     }
     if (n > 0) {
         p->position = (struct source_position){.next = (int64_t)(from + n),
@@ -71,6 +81,9 @@ static int memory_poll(struct source *s, uint32_t partition, struct source_messa
     p->at_end = from + n == end;
     p->done = p->at_end && p->end >= 0;
     s->stats.messages += n;
+    if (m->opt.polled != NULL) {
+        m->opt.polled(m->opt.payload, p, partition, from, n);
+    }
     return (int)n;
 }
 
@@ -93,9 +106,13 @@ struct source *memory_source_open(const struct memory_log *log,
     m->opt = *opt;
     for (uint32_t k = 0; k < log->n_partitions; k++) {
         struct source_partition *p = &m->partitions[k];
+        uint32_t topic = log->per_topic == 0 ? 0 : k / log->per_topic;
         (void)snprintf(p->topic, sizeof p->topic, "memory");
-        p->partition = (int32_t)k;
-        p->topic_index = SOURCE_TOPIC_ANY;
+        if (topic > 0) {
+            (void)snprintf(p->topic, sizeof p->topic, "memory%u", topic);
+        }
+        p->partition = (int32_t)(log->per_topic == 0 ? k : k % log->per_topic);
+        p->topic_index = log->per_topic == 0 ? SOURCE_TOPIC_ANY : topic;
         p->position = (struct source_position){.next = -1, .fence_offset = -1};
         must(position(payload, p->topic, p->partition, &p->position) >= 0, "bad position");
         p->end = opt->bounded ? (int64_t)log->n[k] : -1;

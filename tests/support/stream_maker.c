@@ -25,7 +25,7 @@ static struct stream_message *add_slot(struct stream *s)
 static void add(struct stream *s, int64_t time_ms, const char *fmt, ...)
 {
     struct stream_message *m = add_slot(s);
-    m->time_ms = time_ms;
+    *m = (struct stream_message){.time_ms = time_ms, .written_ms = time_ms};
     va_list ap;
     va_start(ap, fmt);
     int n = vsnprintf(m->text, sizeof m->text, fmt, ap);
@@ -98,10 +98,30 @@ static void add_behavior(struct stream *s, struct random *r, const struct stream
         (long long)time_ms, item, item % 5);
 }
 
+/* A clock that is fast: just within what is taken, or beyond it. */
+static void add_ahead(struct stream *s, struct random *r, const struct stream_options *opt,
+                      int64_t time_ms)
+{
+    if (opt->max_future_ms <= 0) {
+        add_behavior(s, r, opt, time_ms);
+        return;
+    }
+    bool future = chance(r, 60);
+    int64_t ahead_ms = opt->max_future_ms + (future ? 1 + below(r, opt->range_ms) : 0);
+    if (chance(r, 50)) {
+        add_behavior(s, r, opt, time_ms + ahead_ms);
+    } else {
+        add_click(s, r, opt, time_ms + ahead_ms, (uint32_t)random_below(r, opt->impressions),
+                  (uint32_t)random_below(r, opt->users), (uint32_t)random_below(r, opt->items));
+    }
+    s->messages[s->n - 1].written_ms = time_ms;
+    s->messages[s->n - 1].future = future;
+}
+
 static void add_trouble(struct stream *s, struct random *r, const struct stream_options *opt,
                         int64_t time_ms)
 {
-    uint64_t what = random_below(r, 10);
+    uint64_t what = random_below(r, 12);
     if (what < 4) {
         add_copy(s, (size_t)random_below(r, s->n));
     } else if (what < 6) { /* an impression's id again, at another time */
@@ -114,6 +134,8 @@ static void add_trouble(struct stream *s, struct random *r, const struct stream_
     } else if (what < 8) {
         add(s, time_ms, "{\"kind\":\"forget\",\"user\":\"u%u\",\"time\":%lld}",
             (unsigned)random_below(r, opt->users), (long long)time_ms);
+    } else if (what < 10) {
+        add_ahead(s, r, opt, time_ms);
     } else {
         add(s, time_ms, "{\"kind\":\"click\",\"time\":%lld", (long long)time_ms);
     }
@@ -157,20 +179,38 @@ static int compare_places(const void *a, const void *b)
     return x->key != y->key ? (x->key < y->key ? -1 : 1) : (x->message < y->message ? -1 : 1);
 }
 
-void stream_spread(const struct stream *s, struct random *r, int64_t disorder_ms,
-                   struct memory_log *out)
+void stream_arrive(size_t *out, const struct stream *s, struct random *r, int64_t disorder_ms,
+                   const int64_t *ahead_ms)
 {
     struct place *places = calloc(s->n + 1, sizeof *places);
     if (places == NULL) {
         abort();
     }
     for (size_t k = 0; k < s->n; k++) {
-        places[k] = (struct place){s->messages[k].time_ms + below(r, disorder_ms + 1), k};
+        const struct stream_message *m = &s->messages[k];
+        int64_t time_ms = m->future ? m->written_ms : m->time_ms; /* nobody takes a future one */
+        places[k] = (struct place){
+            time_ms + below(r, disorder_ms + 1) - (ahead_ms == NULL ? 0 : ahead_ms[k]), k};
     }
     qsort(places, s->n, sizeof *places, compare_places);
     for (size_t k = 0; k < s->n; k++) {
-        memory_log_add(out, (uint32_t)random_below(r, out->n_partitions),
-                       s->messages[places[k].message].text);
+        out[k] = places[k].message;
     }
     free(places);
+}
+
+void stream_spread(const struct stream *s, struct random *r, int64_t disorder_ms,
+                   struct memory_log *out)
+{
+    size_t *order = calloc(s->n + 1, sizeof *order);
+    if (order == NULL) {
+        abort();
+    }
+    stream_arrive(order, s, r, disorder_ms, NULL);
+    for (size_t k = 0; k < s->n; k++) {
+        const struct stream_message *m = &s->messages[order[k]];
+        memory_log_add_at(out, (uint32_t)random_below(r, out->n_partitions), m->text,
+                          m->written_ms);
+    }
+    free(order);
 }
