@@ -114,9 +114,9 @@ int version_files_remove(const char *dir, const char *name, struct undine_err *e
 int version_files_prepare(const char *dir, struct undine_err *err)
 {
     char path[VERSION_PATH_MAX];
-    int rc = UNDINE_OK;
-    if (mkdir(dir, 0777) < 0 && errno != EEXIST) {
-        return failed(err, dir, "mkdir");
+    int rc = access(dir, F_OK) == 0 ? UNDINE_OK : version_files_keep_dir(dir, err);
+    if (rc < 0) {
+        return rc;
     }
     DIR *d = opendir(dir);
     if (d == NULL) {
@@ -142,6 +142,31 @@ int version_files_prepare(const char *dir, struct undine_err *err)
 int version_files_make_dir(const char *path, struct undine_err *err)
 {
     return mkdir(path, 0777) < 0 ? failed(err, path, "mkdir") : UNDINE_OK;
+}
+
+int version_files_keep_dir(const char *path, struct undine_err *err)
+{
+    char parent[VERSION_PATH_MAX];
+    size_t len = strlen(path);
+    if (len >= sizeof parent) {
+        return undine_err_set(err, UNDINE_EINVAL, "%.64s...: the path is too long", path);
+    }
+    bool there = mkdir(path, 0777) < 0;
+    if (there && errno != EEXIST) {
+        return failed(err, path, "mkdir");
+    }
+    while (len > 0 && path[len - 1] == '/') {
+        len--;
+    }
+    while (len > 0 && path[len - 1] != '/') {
+        len--;
+    }
+    memcpy(parent, path, len);
+    (void)strcpy(parent + len, ".");
+    if (there && access(parent, R_OK) < 0) {
+        return UNDINE_OK; /* who put it where we may not look has seen to it */
+    }
+    return version_files_sync_dir(parent, err);
 }
 
 int version_files_sync_dir(const char *path, struct undine_err *err)
@@ -245,7 +270,8 @@ int version_files_append(const char *path, const char *name, const char *line, s
     if (rc == UNDINE_OK) {
         rc = write_and_sync(fd, line, len, err);
     }
-    return close_file(fd, file, rc, err);
+    rc = close_file(fd, file, rc, err);
+    return rc == UNDINE_OK && end == 0 ? version_files_sync_dir(path, err) : rc;
 }
 
 int version_files_tail(const char *path, const char *name, char *out, size_t size,

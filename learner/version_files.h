@@ -19,6 +19,8 @@ int version_files_prepare(const char *dir, struct undine_err *err);
 
 /* An empty directory of this path. */
 int version_files_make_dir(const char *path, struct undine_err *err);
+/* The directory, made where it is missing; its name survives a power cut. */
+int version_files_keep_dir(const char *path, struct undine_err *err);
 /* Write path/name and fsync it. */
 int version_files_tensors(const char *path, const char *name,
                           const struct safetensors_tensor *tensors, size_t n, struct file_sum *out,
@@ -26,7 +28,7 @@ int version_files_tensors(const char *path, const char *name,
 int version_files_text(const char *path, const char *name, const void *text, size_t len,
                        struct undine_err *err);
 /* Append a line (that ends with a newline) to path/name and fsync it; a line that a crash cut short
- * is ended first. */
+ * is ended first.  A new file's name is fsynced too. */
 int version_files_append(const char *path, const char *name, const char *line, size_t len,
                          struct undine_err *err);
 /* The last size - 1 bytes of path/name and a NUL, all of them where they are fewer; "" where there

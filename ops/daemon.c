@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "learner/version_files.h"
 #include "ops/batch_dump.h"
 #include "ops/publisher.h"
 
@@ -10,7 +11,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 enum { LEARNER_BATCHES_A_STEP = 8, LEARNER_WAIT_MS = 100, METADATA_TIMEOUT_MS = 10000 };
 
@@ -71,8 +71,8 @@ static int make_dirs(struct daemon *d, struct undine_err *err)
     }
     const char *dirs[] = {state, d->store_dir, d->versions_dir};
     for (size_t i = 0; i < sizeof dirs / sizeof dirs[0]; i++) {
-        if (mkdir(dirs[i], 0755) != 0 && errno != EEXIST) {
-            return undine_err_sys(err, UNDINE_EIO, errno, "state directory `%s`", dirs[i]);
+        if (version_files_keep_dir(dirs[i], err) < 0) {
+            return undine_err_prefix(err, "state directory");
         }
     }
     return UNDINE_OK;
