@@ -1,5 +1,7 @@
 #include "configs/config_entries.h"
 
+#include "configs/config_slices.h"
+
 #include <fnmatch.h>
 #include <string.h>
 
@@ -8,6 +10,7 @@ HOLDS(SCHEMA_TABLES_MAX);
 HOLDS(SCHEMA_FIELDS_MAX);
 HOLDS(SCHEMA_SEQUENCES_MAX);
 HOLDS(CONFIG_TOPICS_MAX);
+HOLDS(SLICES_MAX);
 
 /* ---- declaring ---- */
 
@@ -33,6 +36,8 @@ void *config_entry_add(struct config_declared *d, const char *path,
          SCHEMA_SEQUENCES_MAX},
         {"topics", (char *)d->topics, sizeof d->topics[0], d->topic_at, &d->n_topics,
          CONFIG_TOPICS_MAX},
+        {"metrics.slices", (char *)d->slices, sizeof d->slices[0], d->slice_at, &d->n_slices,
+         SLICES_MAX},
     };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         if (strcmp(lists[i].path, path) != 0) {
@@ -317,6 +322,9 @@ int config_entries_resolve(struct config *c, const struct config_declared *d,
     for (uint32_t i = 0; rc == UNDINE_OK && i < d->n_rates; i++) {
         rc = add_rate(c, &d->rates[i], &d->rate_at[i], err);
     }
+    for (uint32_t i = 0; rc == UNDINE_OK && i < d->n_slices; i++) {
+        rc = config_slice_add(c, &d->slices[i], &d->slice_at[i], err);
+    }
     return rc;
 }
 
@@ -368,6 +376,10 @@ bool config_entry_get(const struct config *c, const char *path, uint32_t i, void
         struct config_topic *t = out;
         (void)strcpy(t->name, c->topics[i].name);
         t->kinds = c->topics[i].kinds;
+        return true;
+    }
+    if (strcmp(path, "metrics.slices") == 0 && i < c->trainer.slices.n) {
+        config_slice_get(c, i, out);
         return true;
     }
     return false;

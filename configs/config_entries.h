@@ -14,9 +14,11 @@ struct config_declared {
     struct config_field fields[CONFIG_ENTRIES_MAX];
     struct config_sequence sequences[CONFIG_ENTRIES_MAX];
     struct config_topic topics[CONFIG_ENTRIES_MAX];
+    struct config_slice slices[CONFIG_ENTRIES_MAX];
     struct config_where table_at[CONFIG_ENTRIES_MAX], rate_at[CONFIG_ENTRIES_MAX],
-        field_at[CONFIG_ENTRIES_MAX], sequence_at[CONFIG_ENTRIES_MAX], topic_at[CONFIG_ENTRIES_MAX];
-    uint32_t n_tables, n_rates, n_fields, n_sequences, n_topics;
+        field_at[CONFIG_ENTRIES_MAX], sequence_at[CONFIG_ENTRIES_MAX], topic_at[CONFIG_ENTRIES_MAX],
+        slice_at[CONFIG_ENTRIES_MAX];
+    uint32_t n_tables, n_rates, n_fields, n_sequences, n_topics, n_slices;
 };
 
 /* Room for one more entry of the list `path` ("fields"), declared at where; NULL and an error where

@@ -55,6 +55,12 @@ struct config_sequence {
     uint32_t length;
     bool shared;
 };
+struct config_slice {
+    char name[SCHEMA_NAME_MAX], field[SCHEMA_NAME_MAX], sequence[SCHEMA_NAME_MAX];
+    enum slice_is is;
+    struct config_names values;
+    uint32_t steps_min, steps_max;
+};
 struct config_topic {
     char name[SOURCE_TOPIC_MAX];
     uint32_t kinds;

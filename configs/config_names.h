@@ -24,6 +24,7 @@ static const char *const names_decay[] = {"constant", "exponential", "inverse_sq
 static const char *const names_regularizer[] = {"none", "mba", "l2", "difacto", NULL};
 static const char *const names_form[] = {"once", "count", NULL};
 static const char *const names_memory_full[] = {"stop", "evict", NULL};
+static const char *const names_is[] = {"present", "missing", "new", "known", NULL};
 static const char *const names_counter[] = {"running", "window", "projected", "fixed", NULL};
 
 #endif

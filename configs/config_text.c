@@ -136,16 +136,18 @@ static void show_list(FILE *out, const struct config *c, const struct config_key
     size_t n = 0;
     const struct config_key *keys = config_keys(&n);
     (void)snprintf(prefix, sizeof prefix, "%s[].", list->path);
+    const char *nested = strchr(list->path, '.') != NULL ? "  " : "";
+    (void)fprintf(out, "%s%s:", nested, config_key_name(list));
     if (!config_entry_get(c, list->path, 0, entry)) {
-        (void)fprintf(out, "%s: []\n", list->path);
+        (void)fputs(" []\n", out);
         return;
     }
-    (void)fprintf(out, "%s:\n", list->path);
+    (void)fputc('\n', out);
     for (uint32_t i = 0; config_entry_get(c, list->path, i, entry); i++) {
         const char *mark = "  - ";
         for (size_t k = 0; k < n; k++) {
             if (config_key_in(&keys[k], prefix)) {
-                (void)fprintf(out, "%s%s: ", mark, config_key_name(&keys[k]));
+                (void)fprintf(out, "%s%s%s: ", nested, mark, config_key_name(&keys[k]));
                 config_value_print(out, entry, &keys[k]);
                 (void)fputc('\n', out);
                 mark = "    ";

@@ -356,6 +356,35 @@ struct metrics_gauc metrics_rows_gauc(struct metrics_row *rows, size_t n)
     return out;
 }
 
+void metrics_summarize(const struct metrics *m, struct metrics_summary *out)
+{
+    out->examples = m->examples;
+    out->positives = m->positives;
+    out->auc = metrics_auc(m);
+    out->logloss = metrics_logloss(&m->sums);
+    out->normalized_entropy = metrics_normalized_entropy(&m->sums);
+    out->calibration = metrics_calibration(&m->sums);
+    out->ece = metrics_ece(m->bin);
+}
+
+void metrics_rows_summarize(struct metrics_row *rows, size_t n, struct metrics_summary *out)
+{
+    n = metrics_rows_settle(rows, n);
+    struct metrics_sums sums = metrics_rows_sums(rows, n);
+    struct metrics_bin bin[METRICS_BINS];
+    metrics_rows_bins(bin, rows, n);
+    struct metrics_gauc gauc = metrics_rows_gauc(rows, n);
+    out->window_examples = n;
+    out->gauc = gauc.gauc;
+    out->gauc_users = gauc.users;
+    out->gauc_users_one_class = gauc.users_one_class;
+    out->window_auc = metrics_rows_auc(rows, n);
+    out->window_logloss = metrics_logloss(&sums);
+    out->window_normalized_entropy = metrics_normalized_entropy(&sums);
+    out->window_calibration = metrics_calibration(&sums);
+    out->window_ece = metrics_ece(bin);
+}
+
 double metrics_rela_impr(double auc, double base_auc)
 {
     return ((auc - 0.5) / (base_auc - 0.5) - 1.0) * 100.0;

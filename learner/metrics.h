@@ -95,6 +95,20 @@ struct metrics_gauc {
 };
 struct metrics_gauc metrics_rows_gauc(struct metrics_row *rows, size_t n);
 
+/* All of the above in one. */
+struct metrics_summary {
+    uint64_t examples, positives; /* since the start */
+    double auc, logloss, normalized_entropy, calibration, ece;
+    uint64_t window_examples; /* the newest rows, settled */
+    double gauc;              /* of them, as everything below */
+    uint64_t gauc_users, gauc_users_one_class;
+    double window_auc, window_logloss, window_normalized_entropy, window_calibration, window_ece;
+};
+/* What is since the start; nothing of the window. */
+void metrics_summarize(const struct metrics *m, struct metrics_summary *out);
+/* The window, from what metrics_window gave; reorders rows. */
+void metrics_rows_summarize(struct metrics_row *rows, size_t n, struct metrics_summary *out);
+
 /* Improvement over a base model in percent of what it gains on chance (DIN, Eq. 11). */
 double metrics_rela_impr(double auc, double base_auc);
 

@@ -39,7 +39,7 @@ struct snapshot_array {
     void *data;
 };
 
-enum { SNAPSHOT_ARRAYS_MAX = 256 };
+enum { SNAPSHOT_ARRAYS_MAX = 512 };
 struct snapshot {
     struct schema schema;
     struct model_options model;

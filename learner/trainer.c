@@ -165,6 +165,9 @@ static int open_parts(struct trainer *t, struct undine_err *err)
         rc = metrics_init(&t->popularity_metrics, 0, err);
     }
     if (rc == UNDINE_OK) {
+        rc = slices_open(&t->slices, &t->opt.slices, &t->schema, t->opt.metrics_window, err);
+    }
+    if (rc == UNDINE_OK) {
         rc = popularity_open(&t->popularity, POPULARITY_ROWS_MAX, err);
     }
     if (rc == UNDINE_OK) {
@@ -177,6 +180,7 @@ int trainer_open(struct trainer **out, const struct schema *schema,
                  const struct trainer_options *opt, struct undine_err *err)
 {
     int rc = check_options(opt, err);
+    rc = rc < 0 ? rc : slices_check(&opt->slices, schema, err);
     if (rc < 0) {
         return rc;
     }
@@ -222,6 +226,7 @@ void trainer_close(struct trainer *t)
     metrics_release(&t->metrics);
     metrics_release(&t->popularity_metrics);
     metrics_release(&t->frozen_metrics);
+    slices_release(&t->slices);
     frozen_close(t->frozen);
     popularity_release(&t->popularity);
     free(t->dense_slot);
@@ -418,26 +423,40 @@ void trainer_metrics(struct trainer *t, struct trainer_metrics *out)
     size_t n = metrics_window(&t->metrics, t->window_copy);
     (void)pthread_mutex_unlock(&t->lock);
 
-    n = metrics_rows_settle(t->window_copy, n);
-    struct metrics_sums sums = metrics_rows_sums(t->window_copy, n);
-    struct metrics_bin bin[METRICS_BINS];
-    metrics_rows_bins(bin, t->window_copy, n);
-    out->window_ece = metrics_ece(bin);
-    struct metrics_gauc gauc = metrics_rows_gauc(t->window_copy, n);
-    out->gauc = gauc.gauc;
-    out->gauc_users = gauc.users;
-    out->gauc_users_one_class = gauc.users_one_class;
-    out->window_auc = metrics_rows_auc(t->window_copy, n);
-    out->window_logloss = metrics_logloss(&sums);
-    out->window_calibration = metrics_calibration(&sums);
+    struct metrics_summary window;
+    metrics_rows_summarize(t->window_copy, n, &window);
+    out->gauc = window.gauc;
+    out->gauc_users = window.gauc_users;
+    out->gauc_users_one_class = window.gauc_users_one_class;
+    out->window_auc = window.window_auc;
+    out->window_logloss = window.window_logloss;
+    out->window_normalized_entropy = window.window_normalized_entropy;
+    out->window_calibration = window.window_calibration;
+    out->window_ece = window.window_ece;
 
     (void)pthread_mutex_lock(&t->lock);
     n = metrics_window(&t->frozen_metrics, t->window_copy);
     (void)pthread_mutex_unlock(&t->lock);
     n = metrics_rows_settle(t->window_copy, n);
-    gauc = metrics_rows_gauc(t->window_copy, n);
+    struct metrics_gauc gauc = metrics_rows_gauc(t->window_copy, n);
     out->frozen.gauc = gauc.gauc;
     out->frozen.gauc_users = gauc.users;
     out->frozen.gauc_users_one_class = gauc.users_one_class;
+    (void)pthread_mutex_unlock(&t->query_lock);
+}
+
+void trainer_slices(struct trainer *t, struct trainer_slices *out)
+{
+    (void)pthread_mutex_lock(&t->query_lock);
+    out->n = t->opt.slices.n;
+    for (uint32_t k = 0; k < out->n; k++) {
+        const struct metrics *m = &t->slices.metrics[k];
+        memcpy(out->slice[k].name, t->opt.slices.slice[k].name, sizeof out->slice[k].name);
+        (void)pthread_mutex_lock(&t->lock);
+        metrics_summarize(m, &out->slice[k].metrics);
+        size_t n = metrics_window(m, t->window_copy);
+        (void)pthread_mutex_unlock(&t->lock);
+        metrics_rows_summarize(t->window_copy, n, &out->slice[k].metrics);
+    }
     (void)pthread_mutex_unlock(&t->query_lock);
 }

@@ -26,6 +26,7 @@
 #include "learner/regularizer.h"
 #include "learner/retention.h"
 #include "learner/schedule.h"
+#include "learner/slices.h"
 #include "learner/snapshot.h"
 
 struct trainer_options {
@@ -41,6 +42,7 @@ struct trainer_options {
     struct guard_options guard;
     double row_scale;             /* standard deviation of a new row */
     uint64_t metrics_window;      /* predictions kept for exact windowed AUC and GAUC */
+    struct slices_options slices; /* parts of the stream with metrics of their own */
     struct frozen_options frozen; /* block 0: the caller freezes (trainer_freeze) */
     uint32_t workers; /* threads that share a step, the caller included; 0 = 1; equal bits */
     uint64_t memory_max_bytes; /* of the embedding tables: beyond it the trainer stops
@@ -57,11 +59,19 @@ struct trainer_frozen { /* of one model over a block (frozen.h); NaN where there
     uint64_t bytes;
 };
 
+struct trainer_slices { /* in the order of the options */
+    uint32_t n;
+    struct {
+        char name[SCHEMA_NAME_MAX];
+        struct metrics_summary metrics;
+    } slice[SLICES_MAX];
+};
+
 struct trainer_metrics {
     uint64_t examples, positives, batches, rows;
     double auc, gauc, logloss, normalized_entropy,
         calibration; /* since start; gauc: newest window */
-    double window_auc, window_logloss, window_calibration;
+    double window_auc, window_logloss, window_normalized_entropy, window_calibration;
     uint64_t gauc_users, gauc_users_one_class;
     double ece, window_ece;
     struct metrics_bin bin[METRICS_BINS]; /* since start */
@@ -117,5 +127,8 @@ int64_t trainer_next_close_ms(const struct trainer *t); /* watermark at which th
 /* A consistent copy taken after the last step.  Any thread. Windowed AUC and GAUC are computed
  * here, so it costs a sort of the window. */
 void trainer_metrics(struct trainer *t, struct trainer_metrics *out);
+/* The same of each slice, copied one after the other: one may be a batch ahead of another.  Any
+ * thread; a sort of each window. */
+void trainer_slices(struct trainer *t, struct trainer_slices *out);
 
 #endif

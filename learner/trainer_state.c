@@ -11,6 +11,7 @@
  *                                 l2.since (1) u64; window.next (1) u64, window.starts (n) u32;
  *                                 counts (32) u8: checksum of the file that fixed counts are from
  *          metrics.*              metrics_state.h; popularity.* likewise, without a window
+ *          slice.<name>.*         slices.h
  *          frozen.*               frozen.h, frozen.metrics.* as metrics.*
  *          popularity.counts      (2) f64: shows, clicks
  *          popularity.key, .shows, .clicks  (n) u64, f32, f32, ascending by key
@@ -234,7 +235,8 @@ static bool copy_all(struct trainer *t, struct snapshot *s)
            regularizer_snapshot(&t->regularizer, t->schema.n_tables, s) &&
            metrics_save(&t->metrics, "metrics", s) &&
            metrics_save(&t->popularity_metrics, "popularity", s) &&
-           copy_popularity(&t->popularity, s) && trainer_frozen_save(t, s);
+           copy_popularity(&t->popularity, s) && slices_save(&t->slices, s) &&
+           trainer_frozen_save(t, s);
 }
 
 int trainer_snapshot(struct trainer *t, struct snapshot **out, struct undine_err *err)
@@ -483,6 +485,9 @@ int trainer_restore(struct trainer *t, const struct snapshot *s, struct undine_e
     }
     if (rc == UNDINE_OK) {
         rc = metrics_load(&t->popularity_metrics, "popularity", s, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = slices_load(&t->slices, s, err);
     }
     if (rc == UNDINE_OK) {
         rc = trainer_frozen_restore(t, s, err);

@@ -11,6 +11,7 @@
 #include "learner/metrics.h"
 #include "learner/popularity.h"
 #include "learner/retention.h"
+#include "learner/slices.h"
 #include "learner/table.h"
 #include "learner/trainer.h"
 
@@ -50,6 +51,7 @@ struct trainer {
     pthread_mutex_t lock;
     struct trainer_counters counters;
     struct metrics metrics, popularity_metrics;
+    struct slices slices;
     uint64_t rows, table_bytes, published_seq;
     int64_t published_event_time_ms;
     struct retention_counters published_retention;

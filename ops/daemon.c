@@ -479,6 +479,11 @@ void daemon_status(struct daemon *d, struct daemon_status *out)
     (void)pthread_mutex_unlock(&d->mutex);
 }
 
+void daemon_slices(struct daemon *d, struct trainer_slices *out)
+{
+    trainer_slices(d->trainer, out);
+}
+
 bool daemon_healthy(struct daemon *d)
 {
     (void)pthread_mutex_lock(&d->mutex);

@@ -65,6 +65,7 @@ int daemon_finish(struct daemon *d, struct undine_err *err);
 void daemon_close(struct daemon *d);
 
 void daemon_status(struct daemon *d, struct daemon_status *out); /* any thread */
+void daemon_slices(struct daemon *d, struct trainer_slices *out); /* any thread */
 bool daemon_healthy(struct daemon *d); /* no thread has failed; any thread, cheap */
 const char *daemon_versions_dir(const struct daemon *d);
 

@@ -107,6 +107,8 @@ static const struct metric METRICS[] = {
     GAUGE("window_auc", METRIC_REAL, learner.window_auc, "Progressive AUC, newest window."),
     GAUGE("window_logloss", METRIC_REAL, learner.window_logloss,
           "Progressive logloss, newest window."),
+    GAUGE("window_normalized_entropy", METRIC_REAL, learner.window_normalized_entropy,
+          "Progressive logloss over the entropy of the click rate, newest window."),
     GAUGE("window_calibration", METRIC_REAL, learner.window_calibration,
           "Predicted over observed clicks, newest window."),
     GAUGE("ece", METRIC_REAL, learner.ece, "Expected calibration error of 20 bins, since start."),
@@ -296,6 +298,53 @@ static void render_predictions(struct writer *w, const struct metrics_bin bin[ME
                 offsetof(struct metrics_bin, label));
 }
 
+#define SLICE(name, type, value, field, help)                                                      \
+    {                                                                                              \
+        "undine_slice_" name, type, help, value, offsetof(struct metrics_summary, field)           \
+    }
+static const struct metric SLICE_METRICS[] = {
+    /* values of struct metrics_summary */
+    SLICE("examples_total", "counter", METRIC_U64, examples, "Examples of the slice."),
+    SLICE("positives_total", "counter", METRIC_U64, positives, "Positive examples of it."),
+    SLICE("auc", "gauge", METRIC_REAL, auc, "Progressive AUC since start."),
+    SLICE("gauc", "gauge", METRIC_REAL, gauc,
+          "Progressive AUC inside each user, weighted by impressions, newest window."),
+    SLICE("gauc_users", "gauge", METRIC_U64, gauc_users, "Users that it is of."),
+    SLICE("gauc_users_one_class", "gauge", METRIC_U64, gauc_users_one_class,
+          "Users left out of it because they have one class."),
+    SLICE("logloss", "gauge", METRIC_REAL, logloss, "Progressive logloss since start."),
+    SLICE("normalized_entropy", "gauge", METRIC_REAL, normalized_entropy,
+          "Progressive logloss over the entropy of the slice's click rate, since start."),
+    SLICE("calibration", "gauge", METRIC_REAL, calibration,
+          "Predicted over observed clicks since start."),
+    SLICE("ece", "gauge", METRIC_REAL, ece, "Expected calibration error of 20 bins, since start."),
+    SLICE("window_examples", "gauge", METRIC_U64, window_examples, "Examples in its window."),
+    SLICE("window_auc", "gauge", METRIC_REAL, window_auc, "Progressive AUC, newest window."),
+    SLICE("window_logloss", "gauge", METRIC_REAL, window_logloss,
+          "Progressive logloss, newest window."),
+    SLICE("window_normalized_entropy", "gauge", METRIC_REAL, window_normalized_entropy,
+          "Progressive logloss over the entropy of the slice's click rate, newest window."),
+    SLICE("window_calibration", "gauge", METRIC_REAL, window_calibration,
+          "Predicted over observed clicks, newest window."),
+    SLICE("window_ece", "gauge", METRIC_REAL, window_ece,
+          "Expected calibration error of 20 bins, newest window."),
+};
+
+static void render_slices(struct writer *w, const struct trainer_slices *s)
+{
+    for (size_t i = 0; i < sizeof SLICE_METRICS / sizeof SLICE_METRICS[0]; i++) {
+        const struct metric *m = &SLICE_METRICS[i];
+        put_header(w, m->name, m->type, m->help);
+        for (uint32_t k = 0; k < s->n; k++) {
+            put(w, m->name);
+            put(w, "{");
+            put_label(w, "slice", s->slice[k].name);
+            put(w, "} ");
+            put_value(w, m, (const char *)&s->slice[k].metrics + m->offset);
+        }
+    }
+}
+
 static void render_process(struct writer *w, const struct metrics_view *view)
 {
     put_header(w, "undine_info", "gauge", "The program: always 1.");
@@ -325,5 +374,6 @@ void metrics_render(struct writer *out, const struct metrics_view *view)
                    c->duplicate_by_kind);
     render_malformed(out, c);
     render_predictions(out, view->status->learner.bin);
+    render_slices(out, view->slices);
     render_process(out, view);
 }

@@ -14,6 +14,7 @@
 
 struct metrics_view {
     const struct daemon_status *status;
+    const struct trainer_slices *slices;
     const char *version; /* of the program */
     const char *kernels; /* what training computes with (learner/blas.h) */
     uint64_t rss_bytes;

@@ -71,7 +71,36 @@ static void put_frozen(json_t *o, const struct trainer_frozen *f)
     (void)json_object_set_new(o, "frozen", to);
 }
 
-int report_write(FILE *out, const struct daemon_status *st, double seconds, struct undine_err *err)
+static void put_slices(json_t *o, const struct trainer_slices *s)
+{
+    json_t *list = json_array();
+    for (uint32_t k = 0; k < s->n; k++) {
+        const struct metrics_summary *m = &s->slice[k].metrics;
+        json_t *one = json_object();
+        (void)json_object_set_new(one, "name", json_string(s->slice[k].name));
+        put_u64(one, "examples", m->examples);
+        put_u64(one, "positives", m->positives);
+        put_real(one, "auc", m->auc);
+        put_real(one, "gauc", m->gauc);
+        put_u64(one, "gauc_users", m->gauc_users);
+        put_u64(one, "gauc_users_one_class", m->gauc_users_one_class);
+        put_real(one, "logloss", m->logloss);
+        put_real(one, "normalized_entropy", m->normalized_entropy);
+        put_real(one, "calibration", m->calibration);
+        put_real(one, "ece", m->ece);
+        put_u64(one, "window_examples", m->window_examples);
+        put_real(one, "window_auc", m->window_auc);
+        put_real(one, "window_logloss", m->window_logloss);
+        put_real(one, "window_normalized_entropy", m->window_normalized_entropy);
+        put_real(one, "window_calibration", m->window_calibration);
+        put_real(one, "window_ece", m->window_ece);
+        (void)json_array_append_new(list, one);
+    }
+    (void)json_object_set_new(o, "slices", list);
+}
+
+int report_write(FILE *out, const struct daemon_status *st, const struct trainer_slices *slices,
+                 double seconds, struct undine_err *err)
 {
     const struct ingest_counters *c = &st->ingest.counters;
     const struct trainer_metrics *m = &st->learner;
@@ -95,9 +124,14 @@ int report_write(FILE *out, const struct daemon_status *st, double seconds, stru
     put_real(o, "popularity_auc", m->popularity_auc);
     put_real(o, "popularity_logloss", m->popularity_logloss);
     put_real(o, "ece", m->ece);
+    put_real(o, "window_auc", m->window_auc);
+    put_real(o, "window_logloss", m->window_logloss);
+    put_real(o, "window_normalized_entropy", m->window_normalized_entropy);
+    put_real(o, "window_calibration", m->window_calibration);
     put_real(o, "window_ece", m->window_ece);
     put_bins(o, "predictions", m->bin);
     put_frozen(o, &m->frozen);
+    put_slices(o, slices);
     put_u64(o, "batches", m->batches);
     put_u64(o, "batches_skipped", m->batches_skipped);
     put_u64(o, "workers", m->workers);

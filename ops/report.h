@@ -11,6 +11,7 @@ uint64_t report_rss_bytes(void);
 uint64_t report_rss_bytes_max(void);
 
 /* Write the report of a finished daemon. seconds is the wall time of the run. */
-int report_write(FILE *out, const struct daemon_status *st, double seconds, struct undine_err *err);
+int report_write(FILE *out, const struct daemon_status *st, const struct trainer_slices *slices,
+                 double seconds, struct undine_err *err);
 
 #endif

@@ -29,15 +29,18 @@ static int metrics(void *payload, struct writer *body)
     struct web *w = payload;
     struct daemon *d = atomic_load(&w->daemon);
     struct daemon_status st;
+    struct trainer_slices slices;
     if (d == NULL) {
         put_text(body, "# starting\n");
         return HTTP_UNAVAILABLE;
     }
     daemon_status(d, &st);
+    daemon_slices(d, &slices);
     char kernels[BLAS_KERNELS_MAX];
     blas_kernels(kernels, sizeof kernels);
     metrics_render(body, &(struct metrics_view){
                              .status = &st,
+                             .slices = &slices,
                              .version = program_version(),
                              .kernels = kernels,
                              .rss_bytes = report_rss_bytes(),

@@ -28,9 +28,13 @@ def metrics(scrape):
 
 
 def members(report, prefix=""):
-    """{"a": {"b": 1}} -> a.b; the entries of objects that end in _by_kind or _by_reason are the page's `.KIND`, `.REASON`."""
+    """{"a": {"b": 1}} -> a.b; {"a": [{"b": 1}]} -> a[].b; the entries of objects that end in _by_kind or _by_reason are the
+    page's `.KIND`, `.REASON`."""
     for name, value in report.items():
-        if not isinstance(value, dict):
+        if isinstance(value, list):
+            for entry in value:
+                yield from members(entry, prefix + name + "[].")
+        elif not isinstance(value, dict):
             yield prefix + name
         elif "_by_" in name:
             yield prefix + name + "." + name.rsplit("_", 1)[1].upper()

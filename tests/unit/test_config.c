@@ -271,6 +271,79 @@ static void test_bad_schemas(void **state)
                  "a.yaml:1: `tables.a` is set twice, first in line 1");
 }
 
+static const char SLICES[] = "metrics:\n  slices:\n"
+                             "  - {name: tabs, field: tags, values: [1, \"2 or 3\"]}\n"
+                             "  - {name: cold, field: video, is: new}\n"
+                             "  - {name: fresh, sequence: clicks, steps_max: 0}\n"
+                             "  - {name: rest, field: user, sequence: clicks, steps_min: 1}\n";
+
+static void test_slices(void **state)
+{
+    (void)state;
+    struct config *c = good(SLICES, NULL);
+    const struct slices_options *o = &c->trainer.slices;
+    assert_int_equal(o->n, 4);
+    assert_string_equal(o->slice[0].name, "tabs");
+    assert_int_equal(o->slice[0].field, schema_field_find(&c->schema, "tags"));
+    assert_int_equal(o->slice[0].is, SLICE_PRESENT);
+    assert_int_equal(o->slice[0].n_values, 2);
+    assert_string_equal(o->slice[0].value[1], "2 or 3");
+    assert_int_equal(o->slice[0].sequence, SLICE_ANY);
+    assert_int_equal(o->slice[1].is, SLICE_NEW);
+    assert_int_equal(o->slice[2].field, SLICE_ANY);
+    assert_int_equal(o->slice[2].sequence, 0);
+    assert_int_equal(o->slice[2].steps_min, 0);
+    assert_int_equal(o->slice[2].steps_max, 0);
+    assert_int_equal(o->slice[3].steps_min, 1);
+    assert_int_equal(o->slice[3].steps_max, SCHEMA_LENGTH_MAX);
+    config_free(c);
+}
+
+static void test_bad_slices(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *entry, *message;
+    } cases[] = {
+        {"{field: video}", "`metrics.slices[].name` is missing"},
+        {"{name: x}", "slice `x` has no condition: expected a `field`, a `sequence`, or both"},
+        {"{name: x, field: vidoe}",
+         "slice `x`: field `vidoe` is not declared under `fields`; did you mean `video`?"},
+        {"{name: x, field: zzqqzz}", "slice `x`: field `zzqqzz` is not declared under `fields`"},
+        {"{name: x, sequence: click}",
+         "slice `x`: sequence `click` is not declared under `sequences`; did you mean `clicks`?"},
+        {"{name: x, field: video, is: cold}",
+         "`metrics.slices[].is` is `cold`, expected one of `present`, `missing`, `new`, `known`"},
+        {"{name: x, field: video, is: new, values: [1]}",
+         "slice `x`: `values` go with `is: present` alone"},
+        {"{name: x, sequence: clicks, values: [1]}", "slice `x`: `values` needs a `field`"},
+        {"{name: x, sequence: clicks, is: new}", "slice `x`: `is` needs a `field`"},
+        {"{name: x, field: video, values: ['']}",
+         "`metrics.slices[].values` is 0 bytes long, expected 1..47"},
+        {"{name: x, field: video, steps_max: 3}",
+         "slice `x`: `steps_min` and `steps_max` need a `sequence`"},
+        {"{name: x, sequence: clicks, steps_min: 4, steps_max: 3}",
+         "slice `x`: `steps_min` is 4, expected at most 3 (`steps_max` is 3, the `length` of "
+         "sequence `clicks` 50)"},
+        {"{name: x, sequence: clicks, steps_min: 51}",
+         "slice `x`: `steps_min` is 51, expected at most 50 (`steps_max` is 4096, the `length` of "
+         "sequence `clicks` 50)"},
+        {"{name: x, field: video, valeus: [1]}",
+         "unknown key `metrics.slices[].valeus`; did you mean `metrics.slices[].values`?"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[512], message[512];
+        (void)snprintf(text, sizeof text, "metrics: {slices: [%s]}\n", cases[i].entry);
+        (void)snprintf(message, sizeof message, ":12: %s", cases[i].message);
+        bad(text, message);
+    }
+    bad("metrics:\n  slices:\n  - {name: x, field: video}\n  - {name: x, field: user}\n",
+        ":15: slice `x` is declared twice");
+    bad("join: {label: fnw}\nmetrics: {slices: [{name: x, field: video, is: known}]}\n",
+        ":13: slice `x`: `join.label: fnw` learns every impression before its click, so no click "
+        "ever meets an id that is new: `is` must be `present` or `missing`");
+}
+
 static void test_overrides(void **state)
 {
     (void)state;
@@ -411,6 +484,9 @@ static void test_round_trip(void **state)
     struct config *c = good("", NULL);
     round_trip(c);
     config_free(c);
+    c = good(SLICES, NULL);
+    round_trip(c);
+    config_free(c);
     c = good("group: \"a\\\"b\\\\c\\td ü $${X} $$${Y}\"\norder: {max_future: off}\n"
              "join: {window: 90061001, negative_rate: 0.1}\nkafka: {a.b: \"x: y # z\"}\n"
              "learner: {optimizer: {rate: 0.1234567890123, rates: {video: 0.007}}, memory_max: "
@@ -478,6 +554,9 @@ static void test_digest(void **state)
     struct config *a = good("", NULL);
     static const char *const fixed[] = {"join.window=1m", "join.by=user_item", "shard.count=2",
                                         "behaviors=long_view,cart"};
+    struct config *sliced = good(SLICES, NULL);
+    assert_true(a->ingest.config_digest == sliced->ingest.config_digest);
+    config_free(sliced);
     static const char *const free_to_change[] = {"learner.batch=8", "tables.video=16",
                                                  "ingest.poll_max=7", "order.lateness=1m"};
     for (size_t i = 0; i < 4; i++) {
@@ -578,7 +657,8 @@ int main(void)
         cmocka_unit_test(test_defaults),    cmocka_unit_test(test_schema),
         cmocka_unit_test(test_values),      cmocka_unit_test(test_unknown_keys),
         cmocka_unit_test(test_bad_values),  cmocka_unit_test(test_bad_documents),
-        cmocka_unit_test(test_bad_schemas), cmocka_unit_test(test_overrides),
+        cmocka_unit_test(test_bad_schemas), cmocka_unit_test(test_slices),
+        cmocka_unit_test(test_bad_slices),  cmocka_unit_test(test_overrides),
         cmocka_unit_test(test_kafka),       cmocka_unit_test(test_environment),
         cmocka_unit_test(test_own_tables),  cmocka_unit_test(test_own_tables_and_names_given),
         cmocka_unit_test(test_secrets),     cmocka_unit_test(test_round_trip),

@@ -12,11 +12,15 @@
 #include <string.h>
 
 static struct daemon_status g_status;
+static struct trainer_slices g_slices;
 
 static void render(struct writer *w, const char *version)
 {
-    const struct metrics_view view = {
-        .status = &g_status, .version = version, .kernels = "avx2", .rss_bytes = 1048576};
+    const struct metrics_view view = {.status = &g_status,
+                                      .slices = &g_slices,
+                                      .version = version,
+                                      .kernels = "avx2",
+                                      .rss_bytes = 1048576};
     writer_init(w);
     metrics_render(w, &view);
     writer_u8(w, 0);
@@ -64,6 +68,26 @@ static void test_values(void **state)
     assert_line(text, "undine_ready 1");
     assert_line(text, "undine_rss_bytes 1048576");
     assert_line(text, "undine_info{version=\"1.2.3\",kernels=\"avx2\"} 1");
+    writer_release(&w);
+}
+
+static void test_slices(void **state)
+{
+    (void)state;
+    g_slices = (struct trainer_slices){.n = 2};
+    (void)strcpy(g_slices.slice[0].name, "tab \"1\"");
+    (void)strcpy(g_slices.slice[1].name, "new_users");
+    g_slices.slice[0].metrics.examples = 7;
+    g_slices.slice[0].metrics.auc = NAN;
+    g_slices.slice[1].metrics.auc = 0.625;
+    g_slices.slice[1].metrics.window_ece = 0.25;
+    struct writer w;
+    render(&w, "1");
+    const char *text = (const char *)w.data;
+    assert_line(text, "undine_slice_examples_total{slice=\"tab \\\"1\\\"\"} 7");
+    assert_line(text, "undine_slice_auc{slice=\"tab \\\"1\\\"\"} NaN");
+    assert_line(text, "undine_slice_auc{slice=\"new_users\"} 0.625");
+    assert_line(text, "undine_slice_window_ece{slice=\"new_users\"} 0.25");
     writer_release(&w);
 }
 
@@ -137,6 +161,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),
+        cmocka_unit_test(test_slices),
         cmocka_unit_test(test_labels_are_escaped),
         cmocka_unit_test(test_exposition_format),
         cmocka_unit_test(test_names_are_unique),
