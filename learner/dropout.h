@@ -6,10 +6,14 @@
  * and prediction needs no factor.  An id that is left out is a row of zeros: a mean divides by all
  * ids of its bag, and a step stays in its sequence.
  *
- * Whether id i is left out follows from a hash of (seed, number of the example, place, i), where a
- * place is a field, or a field of a step of a sequence: from the example, and not from what stands
- * beside it in a batch, the cut of batches or blocks, threads or restarts.  Examples therefore do
- * not share their sequences here, each has one of its own.
+ * Whether an id is left out follows from a hash of (seed, number of the example, place, id): from
+ * the example, and not from what stands beside it in a batch, the cut of batches or blocks, threads
+ * or restarts.  Examples therefore do not share their sequences here, each has one of its own.
+ *
+ *   h = m(m(m(seed) ^ example) ^ place)       m: hash_mix64
+ *   left out where (m(h ^ id) >> 11) / 2^53 < p
+ *   place: number f of a field; of field i of step t of sequence s, all from 0 and t the oldest
+ *          first: (s + 1) 2^40 + t 2^8 + i
  *
  * Memory grows to the largest batch and stays.  Learner thread. */
 #ifndef UNDINE_LEARNER_DROPOUT_H

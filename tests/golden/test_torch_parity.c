@@ -78,7 +78,7 @@ static void check_gradients(struct parity *p, const char *name)
         const struct schema_table *t = &p->golden.schema.tables[k];
         (void)snprintf(table, sizeof table, "table.%s", t->name);
         hold(name, table, json_object_get(gradient, table), p->toy.grad[k],
-             (size_t)p->toy.batch.table[k].n_rows * t->dim, GRADIENT_LIMIT);
+             (size_t)p->toy.batch.table[k].n_rows * p->toy.batch.table[k].width, GRADIENT_LIMIT);
     }
 }
 
@@ -106,6 +106,34 @@ static void test_a8_forms_equal_torch(void **state)
     check("form_din_paper_length");
     check("form_din_official");
     check("form_din_official_scaled_softmax");
+}
+
+static void test_a8_heads_and_the_linear_part_equal_torch(void **state)
+{
+    (void)state;
+    check("form_linear");
+    check("form_base_product_linear");
+    check("form_product");
+    check("form_sum_history");
+    check("form_all");
+}
+
+/* Each sequence has an activation unit of its own, of its own width; all of them look into the same
+ * tables, as do the candidate's fields. */
+static void test_a8_several_sequences_equal_torch(void **state)
+{
+    (void)state;
+    static struct parity p;
+    parity_open(&p, "form_three_sequences");
+    const struct schema *s = &p.golden.schema;
+    assert_int_equal(s->n_sequences, 3);
+    assert_int_equal(s->sequences[0].field[0], s->sequences[1].field[1]); /* item */
+    assert_int_equal(s->sequences[1].field[0], s->sequences[2].field[0]); /* category */
+    assert_true(schema_step_dim(s, 1) != schema_step_dim(s, 2));
+    parity_close(&p);
+    check("form_one_sequence");
+    check("form_din_paper_none"); /* two */
+    check("form_three_sequences");
 }
 
 static void test_activations_equal_torch(void **state)
@@ -145,6 +173,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a8_forms_equal_torch),
+        cmocka_unit_test(test_a8_heads_and_the_linear_part_equal_torch),
+        cmocka_unit_test(test_a8_several_sequences_equal_torch),
         cmocka_unit_test(test_activations_equal_torch),
         cmocka_unit_test(test_d1_dice_equals_torch),
         cmocka_unit_test(test_a_changed_number_is_noticed),

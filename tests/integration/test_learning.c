@@ -124,8 +124,13 @@ static void test_s2_din_beats_base_on_planted_interests(void **state)
     example_stream_plant(&s, &plan);
     struct trainer_metrics din = learn_planted(&s, &schema, MODEL_DIN);
     struct trainer_metrics base = learn_planted(&s, &schema, MODEL_BASE);
-    print_message("gauc of the second half: din %.4f, base %.4f; logloss %.4f, %.4f\n", din.gauc,
-                  base.gauc, din.window_logloss, base.window_logloss);
+    /* Who knows the rule ranks by it: of a click and a non-click, (1 - noise)^2 of the pairs are in
+     * order, noise^2 are not, the others tie. */
+    double bayes = 1.0 - plan.noise;
+    print_message(
+        "gauc of the second half: din %.4f, base %.4f, at best %.4f; logloss %.4f, %.4f\n",
+        din.gauc, base.gauc, bayes, din.window_logloss, base.window_logloss);
+    assert_true(din.gauc <= bayes + 0.01); /* more is a leak */
     assert_true(din.gauc >= base.gauc + 0.05);
     assert_true(din.window_logloss < base.window_logloss);
     assert_true(din.auc > din.popularity_auc && din.logloss < din.popularity_logloss);

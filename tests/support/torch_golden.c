@@ -48,18 +48,19 @@ static void read_fields(struct schema *s, const json_t *fields)
     }
 }
 
-static void read_schema(struct schema *s, const json_t *data)
+static void read_schema(struct schema *s, const json_t *data, uint32_t n_sequences)
 {
     struct undine_err err = {0};
     const json_t *tables = json_object_get(data, "tables");
     const json_t *sequences = json_object_get(data, "sequences");
+    UNDINE_ASSERT(n_sequences <= json_array_size(sequences));
     for (size_t i = 0; i < json_array_size(tables); i++) {
         struct schema_table *t = &s->tables[s->n_tables++];
         (void)snprintf(t->name, sizeof t->name, "%s", text_of(json_array_get(tables, i), "name"));
         t->dim = number_of(json_array_get(tables, i), "dim");
     }
     read_fields(s, json_object_get(data, "fields"));
-    for (size_t i = 0; i < json_array_size(sequences); i++) {
+    for (size_t i = 0; i < n_sequences; i++) {
         const json_t *fields = json_object_get(json_array_get(sequences, i), "fields");
         struct schema_sequence *q = &s->sequences[s->n_sequences++];
         (void)snprintf(q->name, sizeof q->name, "%s",
@@ -81,7 +82,7 @@ void torch_golden_open(struct torch_golden *g, const char *name)
     struct undine_err err = {0};
     *g =
         (struct torch_golden){.data = load("data"), .initial = load("initial"), .file = load(name)};
-    read_schema(&g->schema, g->data);
+    read_schema(&g->schema, g->data, number_of(g->file, "sequences"));
     g->batch_max = number_of(g->file, "batch");
     char *options = json_dumps(json_object_get(g->file, "model"), 0);
     int rc = model_options_from_json(&g->model, options, &err);
@@ -164,8 +165,10 @@ static void batch_sequence(const struct torch_golden *g, struct toy_batch *out, 
     const json_t *examples = json_object_get(g->data, "examples");
     const struct schema_sequence *s = &g->schema.sequences[q];
     struct batch_sequences *to = &out->batch.sequence[q];
+    const json_t *last = NULL;
     uint32_t *offset = must(calloc((size_t)g->batch_max + 1, sizeof *offset));
     uint32_t *of = must(calloc((size_t)g->batch_max + 1, sizeof *of));
+    uint32_t n = 0;
     struct bags step[SCHEMA_STEP_FIELDS_MAX];
     for (uint32_t f = 0; f < s->n_fields; f++) {
         step[f] = bags_new();
@@ -173,15 +176,20 @@ static void batch_sequence(const struct torch_golden *g, struct toy_batch *out, 
     for (uint32_t e = 0; e < g->batch_max; e++) {
         const json_t *steps =
             json_array_get(json_object_get(json_array_get(examples, e), "sequences"), q);
-        of[e] = e;
-        offset[e + 1] = offset[e] + (uint32_t)json_array_size(steps);
+        if (last != NULL && json_equal(last, steps)) {
+            of[e] = n - 1; /* kept once */
+            continue;
+        }
+        last = steps;
+        of[e] = n++;
+        offset[n] = offset[n - 1] + (uint32_t)json_array_size(steps);
         for (size_t t = 0; t < json_array_size(steps); t++) {
             for (uint32_t f = 0; f < s->n_fields; f++) {
                 bags_add(&step[f], json_array_get(json_array_get(steps, t), f));
             }
         }
     }
-    *to = (struct batch_sequences){.n = g->batch_max, .step_offset = offset, .of_example = of};
+    *to = (struct batch_sequences){.n = n, .step_offset = offset, .of_example = of};
     for (uint32_t f = 0; f < s->n_fields; f++) {
         to->step[f] = (struct batch_bags){step[f].offset, step[f].row};
     }
@@ -191,14 +199,14 @@ static void batch_table(const struct torch_golden *g, struct toy_batch *out, uin
 {
     char name[SCHEMA_NAME_MAX + 8];
     const struct schema_table *t = &g->schema.tables[k];
-    uint32_t rows = torch_golden_rows(g, k);
+    uint32_t rows = torch_golden_rows(g, k), width = model_row_width(&g->schema, &g->model, k);
     (void)snprintf(name, sizeof name, "table.%s", t->name);
-    out->weight[k] = must(calloc((size_t)rows * t->dim, sizeof(real)));
-    out->grad[k] = must(calloc((size_t)rows * t->dim, sizeof(real)));
-    for (size_t i = 0; i < (size_t)rows * t->dim; i++) {
-        out->weight[k][i] = (real)torch_golden_initial(g, name, rows, t->dim, i);
+    out->weight[k] = must(calloc((size_t)rows * width, sizeof(real)));
+    out->grad[k] = must(calloc((size_t)rows * width, sizeof(real)));
+    for (size_t i = 0; i < (size_t)rows * width; i++) {
+        out->weight[k][i] = (real)torch_golden_initial(g, name, rows, width, i);
     }
-    out->batch.table[k] = (struct batch_table){rows, t->dim, out->weight[k], out->grad[k]};
+    out->batch.table[k] = (struct batch_table){rows, width, out->weight[k], out->grad[k]};
 }
 
 void torch_golden_batch(const struct torch_golden *g, struct toy_batch *out)

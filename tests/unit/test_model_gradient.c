@@ -72,21 +72,20 @@ static double worst(struct check *c, real *at, const real *grad, size_t n)
     return diff / scale;
 }
 
-static void check_model(const struct model_options *opt, const char *what)
+static void check_schema(const struct schema *schema, const struct model_options *opt,
+                         const char *what)
 {
     static struct check c;
     static real grads[8192];
-    struct schema schema;
     struct random r = {7};
     struct undine_err err = {0};
     memset(&c, 0, sizeof c);
-    toy_schema(&schema);
     toy_batch_init(
-        &c.toy, &schema,
+        &c.toy, schema,
         &(struct toy_shape){
             .examples = EXAMPLES, .steps_max = 4, .rows = 6, .values = 3, .linear = opt->linear},
         &r);
-    assert_int_equal(model_open(&c.model, &schema, opt, &err), 0);
+    assert_int_equal(model_open(&c.model, schema, opt, &err), 0);
     assert_int_equal(model_scratch_open(&c.scratch, c.model, &err), 0);
     c.n_values = model_n_values(c.model);
     assert_true(c.n_values <= 8192);
@@ -109,16 +108,23 @@ static void check_model(const struct model_options *opt, const char *what)
             fail_msg("%s: %s: relative error %.3g", what, p[i].name, e);
         }
     }
-    for (uint32_t t = 0; t < schema.n_tables; t++) {
+    for (uint32_t t = 0; t < schema->n_tables; t++) {
         double e =
             worst(&c, c.toy.weight[t], c.toy.grad[t], (size_t)6 * c.toy.batch.table[t].width);
         if (!(e <= LIMIT)) {
-            fail_msg("%s: table %s: relative error %.3g", what, schema.tables[t].name, e);
+            fail_msg("%s: table %s: relative error %.3g", what, schema->tables[t].name, e);
         }
     }
     model_scratch_close(c.scratch);
     model_close(c.model);
     toy_batch_release(&c.toy);
+}
+
+static void check_model(const struct model_options *opt, const char *what)
+{
+    struct schema schema;
+    toy_schema(&schema);
+    check_schema(&schema, opt, what);
 }
 
 static struct model_options small(enum model_kind kind)
@@ -221,6 +227,29 @@ static void test_a8_a9_gradient_of_one_unit_layer(void **state)
     check_model(&o, "one unit layer");
 }
 
+/* A third sequence, of one field that another one has too: each has its own unit, with its own
+ * statistics, and all of them the tables of the candidate. */
+static void test_a8_a9_gradient_of_three_sequences(void **state)
+{
+    (void)state;
+    struct model_options o = small(MODEL_DIN);
+    struct undine_err err = {0};
+    struct schema schema;
+    toy_schema(&schema);
+    struct schema_sequence *q = &schema.sequences[schema.n_sequences++];
+    *q = schema.sequences[1];
+    (void)snprintf(q->name, sizeof q->name, "views");
+    q->n_fields = 1;
+    assert_int_equal(q->field[0], schema.sequences[1].field[0]);
+    assert_int_equal(schema_check(&schema, &err), 0);
+    o.unit.activation = o.mlp.activation = ACT_DICE;
+    o.dice.mode = DICE_BATCH;
+    check_schema(&schema, &o, "three sequences");
+    o.product = o.sum_history = o.linear = true;
+    o.unit.normalize = UNIT_SOFTMAX;
+    check_schema(&schema, &o, "three sequences, softmax, product, sum_history, linear");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +258,7 @@ int main(void)
         cmocka_unit_test(test_a8_a9_gradient_of_dice_modes),
         cmocka_unit_test(test_a8_a9_gradient_of_unit_inputs_and_normalisation),
         cmocka_unit_test(test_a8_a9_gradient_of_one_unit_layer),
+        cmocka_unit_test(test_a8_a9_gradient_of_three_sequences),
         cmocka_unit_test(test_a8_a9_gradient_of_linear),
         cmocka_unit_test(test_a8_a9_gradient_of_sum_history_and_product),
     };

@@ -23,20 +23,26 @@ struct fixture {
     char dir[64];
 };
 
-static void setup(struct fixture *f)
+static const struct example_stream_plan PLAN = {.seed = 3,
+                                                .n = EXAMPLES,
+                                                .n_users = 40,
+                                                .n_steps = 6,
+                                                .n_categories = 12,
+                                                .items_a_category = 5,
+                                                .noise = 0.1};
+
+static void setup_plan(struct fixture *f, const struct example_stream_plan *plan)
 {
     f->schema = example_stream_schema(DIM);
     example_stream_init(&f->stream, &f->schema);
-    const struct example_stream_plan plan = {.seed = 3,
-                                             .n = EXAMPLES,
-                                             .n_users = 40,
-                                             .n_steps = 6,
-                                             .n_categories = 12,
-                                             .items_a_category = 5,
-                                             .noise = 0.1};
-    example_stream_plant(&f->stream, &plan);
+    example_stream_plant(&f->stream, plan);
     (void)snprintf(f->dir, sizeof f->dir, "test_regularizer_XXXXXX");
     assert_non_null(mkdtemp(f->dir));
+}
+
+static void setup(struct fixture *f)
+{
+    setup_plan(f, &PLAN);
 }
 
 static void teardown(struct fixture *f)
@@ -255,14 +261,10 @@ static void test_l2_may_change_between_restarts(void **state)
     teardown(&f);
 }
 
-/* M4: over the pass that the counts are of, one instance a batch, an id loses
- * (1 - rate lambda / n_j)^n_j, however often it is seen.  No gradient: dense_rate 0 and labels that
- * a clip of 1e-30 silences. */
-static void test_m4_fixed_counts_shrink_every_id_alike(void **state)
+/* A pass of n examples by rate 1 and lambda 0.01, one example a batch, with its own counts.  No
+ * gradient: dense_rate 0 and labels that a clip of 1e-30 silences. */
+static struct trainer *pass_without_gradient(const struct fixture *f, uint32_t n)
 {
-    (void)state;
-    struct fixture f;
-    setup(&f);
     struct trainer_options o = trainers_options();
     o.batch_max = 1;
     o.optimizer.kind = OPTIMIZER_SGD;
@@ -271,21 +273,56 @@ static void test_m4_fixed_counts_shrink_every_id_alike(void **state)
     o.clip_norm = 1e-30;
     o.row_scale = 1.0;
     o.regularizer = (struct regularizer_options){.kind = REGULARIZER_MBA, .lambda = 0.01};
-    write_counts(&f, 512, &o.regularizer);
-    struct trainer *t = open_trainer(&f, &o);
-    feed(t, &f, 0, 512);
+    write_counts(f, n, &o.regularizer);
+    struct trainer *t = open_trainer(f, &o);
+    feed(t, f, 0, n);
+    return t;
+}
+
+/* Every number of the row is so much of what it began with. */
+static void assert_left(const struct table *table, const struct table_row *r, double left)
+{
+    float start[DIM];
+    row_initial(start, DIM, r->key, &table->opt.init);
+    for (uint32_t d = 0; d < DIM; d++) {
+        double expected = left * (double)start[d];
+        assert_true(fabs((double)r->value[d] - expected) < 3e-5 * (1.0 + fabs(expected)));
+    }
+}
+
+/* M4: over the pass that the counts are of, one instance a batch, an id loses
+ * (1 - rate lambda / n_j)^n_j, however often it is seen. */
+static void test_m4_fixed_counts_shrink_every_id_alike(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    struct trainer *t = pass_without_gradient(&f, 512);
     for (uint32_t k = 0; k < f.schema.n_tables; k++) {
         for (uint32_t i = 0; i < t->table[k].n_rows; i++) {
             const struct table_row *r = table_row(&t->table[k], i);
-            float start[DIM];
-            row_initial(start, DIM, r->key, &t->table[k].opt.init);
-            double left = pow(1.0 - 0.01 / (double)r->count, (double)r->count);
-            for (uint32_t d = 0; d < DIM; d++) {
-                double expected = left * (double)start[d];
-                assert_true(fabs((double)r->value[d] - expected) < 3e-5 * (1.0 + fabs(expected)));
-            }
+            assert_left(&t->table[k], r, pow(1.0 - 0.01 / (double)r->count, (double)r->count));
         }
     }
+    trainer_close(t);
+    teardown(&f);
+}
+
+/* M4's number: an id that each of a thousand examples holds. */
+static void test_m4_golden_of_a_thousand_instances(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct example_stream_plan plan = PLAN;
+    plan.n = 992; /* whole batches of the pass that counts */
+    plan.n_categories = 1;
+    setup_plan(&f, &plan);
+    struct trainer *t = pass_without_gradient(&f, plan.n);
+    const struct table *categories = &t->table[1];
+    assert_int_equal(categories->n_rows, 1);
+    const struct table_row *r = table_row(categories, 0);
+    assert_true(r->count == 992.0f);
+    assert_left(categories, r, 0.9900497842 /* of 1000; of 992 it is the same to 4e-10 */);
     trainer_close(t);
     teardown(&f);
 }
@@ -416,6 +453,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_m4_fixed_counts_shrink_every_id_alike),
+        cmocka_unit_test(test_m4_golden_of_a_thousand_instances),
         cmocka_unit_test(test_m10_every_kind_and_counter_goes_on_after_a_restart),
         cmocka_unit_test(test_l2_equals_the_eager_twin),
         cmocka_unit_test(test_l2_may_change_between_restarts),

@@ -554,6 +554,37 @@ static void test_m10_restore_goes_on_bit_for_bit(void **state)
     teardown(&f);
 }
 
+/* M10: examples that are learned already are not learned again, neither by the trainer that learned
+ * them nor by one restored behind them: what comes again is passed over up to where it is new. */
+static void test_m10_what_is_learned_is_not_learned_again(void **state)
+{
+    (void)state;
+    struct fixture f;
+    setup(&f);
+    struct trainer_options o = trainers_options();
+    struct undine_err err = {0};
+    struct snapshot *s = NULL;
+    o.regularizer.kind = REGULARIZER_MBA;
+    o.regularizer.lambda = 0.01;
+    struct trainer *once = open_trainer(&f, &o), *again = open_trainer(&f, &o);
+    feed(once, &f, 0, 320);
+    assert_int_equal(trainer_snapshot(once, &s, &err), 0);
+    assert_int_equal(trainer_restore(again, s, &err), 0);
+    snapshot_free(s);
+    struct example_block old = example_stream_block(&f.stream, 0, 320);
+    assert_int_equal(trainer_learn(once, &old, UINT32_MAX, &err), 0);
+    assert_int_equal(trainer_learn(again, &old, UINT32_MAX, &err), 0);
+    assert_true(trainers_equal(once, again));
+    assert_int_equal(again->counters.steps, 10);
+    feed(once, &f, 320, EXAMPLES);
+    feed(again, &f, 64, EXAMPLES);
+    assert_true(trainers_equal(once, again));
+    assert_int_equal(again->counters.examples, trainer_seq(again));
+    trainer_close(once);
+    trainer_close(again);
+    teardown(&f);
+}
+
 static void test_restore_refuses_what_does_not_fit(void **state)
 {
     (void)state;
@@ -664,6 +695,7 @@ int main(void)
         cmocka_unit_test(test_non_finite_batches_are_skipped),
         cmocka_unit_test(test_forgetting_a_user),
         cmocka_unit_test(test_m10_restore_goes_on_bit_for_bit),
+        cmocka_unit_test(test_m10_what_is_learned_is_not_learned_again),
         cmocka_unit_test(test_restore_refuses_what_does_not_fit),
         cmocka_unit_test(test_the_memory_bound_stops_training),
         cmocka_unit_test(test_metrics_from_another_thread),
