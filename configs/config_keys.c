@@ -2,6 +2,7 @@
 
 #include "base/workers.h"
 #include "configs/config_names.h"
+#include "learner/admission.h"
 #include "learner/dropout.h"
 
 #define MS_SECOND INT64_C(1000)
@@ -499,6 +500,15 @@ static const struct config_key keys[] = {
      REALS(0, 10),
      .fallback = "0.01",
      .doc = "Standard deviation of a new embedding's values."},
+    {.path = "learner.admission",
+     .type = CONFIG_INT,
+     AT(trainer.admission),
+     RANGE(0, ADMISSION_MAX),
+     .fallback = "0",
+     .doc =
+         "An id gets an embedding of its own with the mini-batch in which the examples that held "
+         "it reach this number; until then it reads and trains one that all such ids of its "
+         "table share. `0` and `1`: at once. May change at a restart: counts go on."},
     {.path = "learner.metrics_window",
      .type = CONFIG_INT,
      AT(trainer.metrics_window),

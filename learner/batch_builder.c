@@ -1,5 +1,7 @@
 #include "learner/batch_builder.h"
 
+#include "learner/admission.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -383,13 +385,14 @@ static inline uint32_t place(struct batch_builder_table *t, const struct table *
     return local;
 }
 
-static int gather_list(struct batch_builder_table *t, struct table *table, struct id_list *l,
+static int gather_list(struct batch_builder *b, uint32_t k, struct table *table, struct id_list *l,
                        struct undine_err *err)
 {
+    struct batch_builder_table *t = &b->table[k];
     for (size_t at = 0; at < l->n_keys; at += GATHER_RUN) {
         size_t n = l->n_keys - at < GATHER_RUN ? l->n_keys - at : GATHER_RUN;
         int rc = rows_room(t, t->n_rows + n, table->opt.dim, err);
-        if (rc == UNDINE_OK) {
+        if (rc == UNDINE_OK && b->admission == NULL) {
             rc = table_need(table, l->key + at, l->row + at, n, err);
         }
         if (rc < 0) {
@@ -477,14 +480,17 @@ int batch_builder_gather(struct batch_builder *b, struct table *tables, struct u
     for (uint32_t k = 0; k < schema->n_tables; k++) {
         b->table[k].n_rows = 0;
     }
+    if (b->admission != NULL) {
+        rc = admission_decide(b->admission, b, tables, err);
+    }
     for (uint32_t f = 0; rc == UNDINE_OK && f < schema->n_fields; f++) {
         uint32_t k = schema->fields[f].table;
-        rc = gather_list(&b->table[k], &tables[k], &b->field[f], err);
+        rc = gather_list(b, k, &tables[k], &b->field[f], err);
     }
     for (uint32_t s = 0; s < schema->n_sequences; s++) {
         for (uint32_t i = 0; rc == UNDINE_OK && i < schema->sequences[s].n_fields; i++) {
             uint32_t k = schema->sequences[s].table[i];
-            rc = gather_list(&b->table[k], &tables[k], &b->sequence[s].step[i], err);
+            rc = gather_list(b, k, &tables[k], &b->sequence[s].step[i], err);
         }
     }
     if (rc < 0) {

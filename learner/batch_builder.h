@@ -6,6 +6,9 @@
  * whether a row was seen: a row remembers its index in the batch that last held it
  * (table_row.local), which is believed only if that place of this batch names the row.
  *
+ * With admission (admission.h) ids that wait for a row have the shared one, and so does whatever
+ * follows: it is one row of the batch, with the instances that hold any of them.
+ *
  * Equal sequences of a batch are kept once, known by a hash of their content and not by the block
  * that brought them: how examples were cut into blocks must not show in the arithmetic.  Memory
  * grows to the largest batch and stays.  Learner thread. */
@@ -45,6 +48,8 @@ struct batch_builder_sequences {
     size_t of_block_capacity;
 };
 
+struct admission;
+
 struct batch_builder {
     const struct schema *schema; /* borrowed */
     uint32_t batch_max, n;
@@ -52,7 +57,8 @@ struct batch_builder {
     struct id_list field[SCHEMA_FIELDS_MAX];
     struct batch_builder_sequences sequence[SCHEMA_SEQUENCES_MAX];
     struct batch_builder_table table[SCHEMA_TABLES_MAX];
-    uint64_t block_seq; /* block that of_block belongs to; UINT64_MAX = none */
+    struct admission *admission; /* borrowed; NULL = every id has a row of its own */
+    uint64_t block_seq;          /* block that of_block belongs to; UINT64_MAX = none */
     /* (n) what the loss and the metrics need of each example */
     float *label, *sample_rate;
     uint8_t *kind;         /* enum example_kind */

@@ -1,6 +1,7 @@
 #include "learner/frozen.h"
 
 #include "base/hash.h"
+#include "learner/admission.h"
 #include "learner/model/row.h"
 
 #include <math.h>
@@ -8,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_STATE = 4, LOOKAHEAD = 8 };
+enum { N_STATE = 4, LOOKAHEAD = 8, SHARED = 0 /* entry of a table's shared row */ };
 
 static int no_memory(struct undine_err *err)
 {
@@ -79,6 +80,10 @@ int frozen_open(struct frozen **out, const struct schema *schema, const struct m
     f->batch_max = batch_max;
     for (uint32_t k = 0; k < schema->n_tables; k++) {
         frozen_rows_init(&f->rows_kept[k], tables[k].opt.dim);
+        if (!frozen_rows_room(&f->rows_kept[k], tables[k].opt.shared)) {
+            frozen_close(f);
+            return no_memory(err);
+        }
     }
     f->example = calloc(batch_max, sizeof *f->example);
     f->logit = calloc(batch_max, sizeof *f->logit);
@@ -142,6 +147,26 @@ uint64_t frozen_bytes(const struct frozen *f)
 
 /* ---- what is kept ---- */
 
+static void pay(struct frozen_rows *kept, uint32_t entry, float keep)
+{
+    float *w = kept->weight + (size_t)entry * kept->width;
+    for (uint32_t d = 0; d < kept->width; d++) {
+        w[d] *= keep;
+    }
+}
+
+/* Keep a row as it was at the freeze, from its weights, which are still those. */
+static inline uint32_t keep_row(struct frozen *f, uint32_t k, const struct table_row *r,
+                                const float *weight)
+{
+    struct frozen_rows *kept = &f->rows_kept[k];
+    uint32_t n = kept->n, entry = frozen_rows_keep(kept, r->key, weight);
+    if (kept->n > n && f->regularizer.opt.kind == REGULARIZER_L2) {
+        pay(kept, n, regularizer_keep(&f->regularizer, k, r->stamp));
+    }
+    return entry;
+}
+
 void frozen_freeze(struct frozen *f, struct model *now, const struct regularizer *regularizer,
                    uint64_t steps)
 {
@@ -150,17 +175,26 @@ void frozen_freeze(struct frozen *f, struct model *now, const struct regularizer
     memcpy(model_values(f->model), model_values(now), model_n_values(now) * sizeof(real));
     for (uint32_t k = 0; k < f->schema->n_tables; k++) {
         frozen_rows_clear(&f->rows_kept[k]);
+        if (f->tables[k].opt.shared) { /* room: made when opened */
+            const struct table_row *r = table_row(&f->tables[k], 0);
+            (void)keep_row(f, k, r, r->value);
+        }
     }
     f->active = true;
     f->freeze++;
 }
 
-static void pay(struct frozen_rows *kept, uint32_t entry, float keep)
+/* Ids that this batch admits had no row at the freeze: scorers give them the shared one. */
+static bool keep_admitted(struct frozen *f, uint32_t k, const struct admission_table *admitted)
 {
-    float *w = kept->weight + (size_t)entry * kept->width;
-    for (uint32_t d = 0; d < kept->width; d++) {
-        w[d] *= keep;
+    struct frozen_rows *kept = &f->rows_kept[k];
+    if (!frozen_rows_room(kept, admitted->n_admitted)) {
+        return false;
     }
+    for (uint32_t i = 0; i < admitted->n_admitted; i++) {
+        (void)frozen_rows_keep(kept, admitted->admitted[i], kept->weight);
+    }
+    return true;
 }
 
 /* Keep the weights of every row of the batch that is met for the first time since the freeze. */
@@ -176,11 +210,7 @@ static bool keep_rows(struct frozen *f, uint32_t k, const struct batch_builder_t
             frozen_rows_prefetch(kept, table_row(&f->tables[k], rows->row[i + LOOKAHEAD])->key);
         }
         const struct table_row *r = table_row(&f->tables[k], rows->row[i]);
-        uint32_t n = kept->n;
-        entry->at[i] = frozen_rows_keep(kept, r->key, rows->weight + (size_t)i * kept->width);
-        if (kept->n > n && f->regularizer.opt.kind == REGULARIZER_L2) {
-            pay(kept, n, regularizer_keep(&f->regularizer, k, r->stamp));
-        }
+        entry->at[i] = keep_row(f, k, r, rows->weight + (size_t)i * kept->width);
     }
     return true;
 }
@@ -189,24 +219,42 @@ void frozen_forget(struct frozen *f, uint32_t table, uint64_t key)
 {
     struct frozen_rows *kept = &f->rows_kept[table];
     uint32_t entry = frozen_rows_find(kept, key);
-    if (entry != FROZEN_ROWS_NONE) {
-        row_initial(kept->weight + (size_t)entry * kept->width, kept->width, key,
-                    &f->tables[table].opt.init);
+    if (entry == FROZEN_ROWS_NONE) {
+        return;
+    }
+    float *weight = kept->weight + (size_t)entry * kept->width;
+    if (f->tables[table].opt.shared) {
+        memcpy(weight, kept->weight, kept->width * sizeof *weight);
+    } else {
+        row_initial(weight, kept->width, key, &f->tables[table].opt.init);
     }
 }
 
 /* ---- the sampled examples as a batch of their own ---- */
 
+/* An id that waits for a row may have had one at the freeze, and lost it since. */
+static uint32_t entry_of_waiting(const struct frozen_rows *kept, uint64_t key)
+{
+    uint32_t own = frozen_rows_find(kept, key);
+    return own != FROZEN_ROWS_NONE ? own : SHARED;
+}
+
 /* Append bag `i` of a list of the builder, its rows as entries kept. */
-static bool add_bag(const struct frozen_list *entry, struct frozen_list *offset,
+static bool add_bag(const struct frozen *f, uint32_t table, struct frozen_list *offset,
                     struct frozen_list *to, const struct id_list *from, size_t i)
 {
+    const uint32_t *entry = f->entry[table].at;
+    bool shared = f->tables[table].opt.shared;
     uint32_t at = from->offset[i], end = from->offset[i + 1];
     if (!list_room(to, to->n + (end - at))) {
         return false;
     }
     for (; at < end; at++) {
-        to->at[to->n++] = entry->at[from->row[at]];
+        uint32_t e = entry[from->row[at]];
+        if (shared && e == SHARED) {
+            e = entry_of_waiting(&f->rows_kept[table], from->key[at]);
+        }
+        to->at[to->n++] = e;
     }
     return list_add(offset, (uint32_t)to->n);
 }
@@ -223,7 +271,7 @@ static bool add_sequence(struct frozen *f, const struct batch_builder *b, uint32
     for (uint32_t i = 0; i < seq->n_fields; i++) {
         uint32_t table = seq->table[i];
         for (uint32_t step = first; step < end; step++) {
-            if (!add_bag(&f->entry[table], &q->offset[i], &q->rows[i], &from->step[i], step)) {
+            if (!add_bag(f, table, &q->offset[i], &q->rows[i], &from->step[i], step)) {
                 return false;
             }
         }
@@ -265,7 +313,7 @@ static bool batch_add(struct frozen *f, const struct batch_builder *b, uint32_t 
 {
     for (uint32_t k = 0; k < f->schema->n_fields; k++) {
         uint32_t table = f->schema->fields[k].table;
-        if (!add_bag(&f->entry[table], &f->offset[k], &f->rows[k], &b->field[k], i)) {
+        if (!add_bag(f, table, &f->offset[k], &f->rows[k], &b->field[k], i)) {
             return false;
         }
     }
@@ -325,7 +373,8 @@ int frozen_score(struct frozen *f, const struct batch_builder *b, struct undine_
     UNDINE_ASSERT(b->n <= f->batch_max);
     bool ok = true;
     for (uint32_t k = 0; ok && k < f->schema->n_tables; k++) {
-        ok = keep_rows(f, k, &b->table[k]);
+        ok = (b->admission == NULL || keep_admitted(f, k, &b->admission->table[k])) &&
+             keep_rows(f, k, &b->table[k]);
     }
     ok = ok && batch_begin(f, b);
     for (uint32_t i = 0; ok && i < b->n; i++) {
@@ -443,8 +492,13 @@ int frozen_load(struct frozen *f, const struct snapshot *s, const struct regular
     f->regularizer.steps = values[3];
     memcpy(model_values(f->model), dense->data, n_values * sizeof(float));
     int rc = UNDINE_OK;
+    bool fits = true;
     for (uint32_t k = 0; rc == UNDINE_OK && k < f->schema->n_tables; k++) {
-        rc = load_rows(&f->rows_kept[k], f->schema->tables[k].name, s, err);
+        struct frozen_rows *kept = &f->rows_kept[k];
+        rc = load_rows(kept, f->schema->tables[k].name, s, err);
+        fits = fits && (kept->n > 0 && kept->key[SHARED] == 0) == f->tables[k].opt.shared;
     }
-    return rc < 0 ? rc : 1;
+    bool switched = f->active && !fits;
+    f->active = f->active && fits;
+    return rc < 0 ? rc : 1 + switched;
 }

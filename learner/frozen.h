@@ -14,6 +14,9 @@
  *  one of a forgotten user.  What rows owe the regularizer is paid as of the freeze, as in a
  * version. The learner's numbers are only read.
  *
+ * With admission (admission.h) an unknown id gets the table's shared row, kept with the freeze:
+ * that is what stands here for "initial weights", and ids admitted since are such.
+ *
  * Memory: the weights of the rows touched since the freeze and one more dense part.  Learner
  * thread. */
 #ifndef UNDINE_LEARNER_FROZEN_H
@@ -91,8 +94,9 @@ uint64_t frozen_bytes(const struct frozen *f);
  * frozen.dense f32; frozen.key.<table> u64 and frozen.weight.<table> (n, width) f32 of what is
  * kept.  False where memory is out. */
 bool frozen_save(const struct frozen *f, struct snapshot *s);
-/* Into one that was just opened.  1, or 0: the snapshot holds nothing of it and nothing is frozen;
- * UNDINE_ECORRUPT, UNDINE_ENOMEM. */
+/* Into one that was just opened.  1; or 2: nothing is frozen any more, since admission was
+ * switched, which says what unknown ids have; or 0: the snapshot holds nothing of it and nothing is
+ * frozen; UNDINE_ECORRUPT, UNDINE_ENOMEM. */
 int frozen_load(struct frozen *f, const struct snapshot *s, const struct regularizer *regularizer,
                 struct undine_err *err);
 

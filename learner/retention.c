@@ -100,7 +100,7 @@ static void count(struct retention *z, uint32_t k, uint32_t step, uint32_t day)
 
 void retention_forget(struct retention *z, uint32_t k, const struct table_row *r)
 {
-    if (!retention_on(z) || r->stamp <= z->gone) {
+    if (!retention_on(z) || r->stamp <= z->gone || r->key == 0) {
         return;
     }
     struct retention_step *s = step_of(z, r->stamp);
@@ -115,7 +115,7 @@ void retention_touch(struct retention *z, uint32_t k, struct table_row *r, uint3
                      uint32_t day)
 {
     UNDINE_ASSERT(step > z->gone && step <= z->newest);
-    if (r->stamp != step) {
+    if (r->stamp != step && r->key != 0) {
         retention_forget(z, k, r);
         count(z, k, step, day);
     }
@@ -141,6 +141,9 @@ int retention_restore(struct retention *z, struct undine_err *err)
     for (uint32_t k = 0; k < z->n_tables; k++) {
         for (uint32_t row = 0; row < z->table[k]->n_rows; row++) {
             struct table_row *r = table_row(z->table[k], row);
+            if (r->key == 0) {
+                continue;
+            }
             r->stamp = r->stamp > 0 ? r->stamp : 1; /* never learned: among the oldest there are */
             oldest = r->stamp < oldest ? r->stamp : oldest;
             newest = r->stamp > newest ? r->stamp : newest;
@@ -151,7 +154,9 @@ int retention_restore(struct retention *z, struct undine_err *err)
     for (uint32_t k = 0; rc == UNDINE_OK && k < z->n_tables; k++) {
         for (uint32_t row = 0; row < z->table[k]->n_rows; row++) {
             const struct table_row *r = table_row(z->table[k], row);
-            count(z, k, r->stamp, r->seen_day);
+            if (r->key != 0) {
+                count(z, k, r->stamp, r->seen_day);
+            }
         }
     }
     z->inserted_bytes = inserted_bytes(z);

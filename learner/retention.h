@@ -14,7 +14,7 @@
  * and its removal, and what lives is held under 28 / 32; so memory stays within the budget as long
  * as one batch brings less than 2 / 32 of it.
  *
- * Learner thread. */
+ * A table's shared row (table.h) always stays and counts for nothing here.  Learner thread. */
 #ifndef UNDINE_LEARNER_RETENTION_H
 #define UNDINE_LEARNER_RETENTION_H
 

@@ -226,6 +226,9 @@ int snapshot_sort(struct snapshot *s, struct undine_err *err)
     for (uint32_t i = 0; rc == UNDINE_OK && i < s->n_tables; i++) {
         rc = sort_table(&s->table[i], err);
     }
+    for (uint32_t i = 0; rc == UNDINE_OK && i < s->n_waiting; i++) {
+        rc = sort_table(&s->waiting[i], err);
+    }
     return rc;
 }
 

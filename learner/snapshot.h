@@ -49,6 +49,8 @@ struct snapshot {
     uint64_t examples, positives, batches;
     uint32_t n_tables;
     struct snapshot_table table[SCHEMA_TABLES_MAX];
+    uint32_t n_waiting;                               /* n_tables with admission, else 0 */
+    struct snapshot_table waiting[SCHEMA_TABLES_MAX]; /* ids that wait for a row: no weights */
     uint32_t n_dense; /* model parameters and statistics: model.safetensors */
     struct snapshot_array dense[SNAPSHOT_ARRAYS_MAX];
     uint32_t n_train; /* what only the trainer needs: train.safetensors */
@@ -68,7 +70,8 @@ const struct snapshot_array *snapshot_find(const struct snapshot_array *a, uint3
                                            const char *name);
 size_t snapshot_type_bytes(enum snapshot_type t);
 uint64_t snapshot_array_bytes(const struct snapshot_array *a);
-/* Sort the rows of every table by key, in place.  UNDINE_ENOMEM, UNDINE_ECORRUPT (an id twice). */
+/* Sort the rows of every table, and what waits, by key, in place.  UNDINE_ENOMEM, UNDINE_ECORRUPT
+ * (an id twice). */
 int snapshot_sort(struct snapshot *s, struct undine_err *err);
 /* model_digest (learner/model/model_digest.h) of tables and dense arrays: equal for equal models,
  * and the same from a version on disk.  Needs sorted tables. */

@@ -5,16 +5,6 @@
 
 enum { LOOKAHEAD = 16 };
 
-int table_init(struct table *t, const struct table_options *opt, struct table_budget *budget,
-               struct undine_err *err)
-{
-    *t = (struct table){.opt = *opt, .account = {.budget = budget}};
-    size_t bytes = offsetof(struct table_row, value) +
-                   sizeof(float) * ((size_t)opt->dim + (size_t)opt->n_slots);
-    t->row_bytes = (bytes + 7) & ~(size_t)7;
-    return table_index_init(&t->index, budget, err);
-}
-
 static uint64_t segment_bytes(const struct table *t)
 {
     return TABLE_SEGMENT_ROWS * t->row_bytes;
@@ -99,6 +89,21 @@ static int insert(struct table *t, uint64_t key, uint64_t hash, uint32_t *out,
     return UNDINE_OK;
 }
 
+int table_init(struct table *t, const struct table_options *opt, struct table_budget *budget,
+               struct undine_err *err)
+{
+    *t = (struct table){.opt = *opt, .account = {.budget = budget}};
+    size_t bytes = offsetof(struct table_row, value) +
+                   sizeof(float) * ((size_t)opt->dim + (size_t)opt->n_slots);
+    t->row_bytes = (bytes + 7) & ~(size_t)7;
+    int rc = table_index_init(&t->index, budget, err);
+    if (rc == UNDINE_OK && opt->shared) {
+        uint32_t row;
+        rc = insert(t, 0, table_index_hash(0), &row, err);
+    }
+    return rc;
+}
+
 static inline uint32_t find(const struct table *t, uint64_t key, uint64_t hash)
 {
     const struct table_index_slot *slot = table_index_page(&t->index, hash)->slot;
@@ -135,6 +140,25 @@ static inline void prefetch_row(const struct table *t, uint64_t key)
     }
 }
 
+/* Slots are fetched 2 * LOOKAHEAD ids ahead, the rows they name LOOKAHEAD ahead. */
+static inline void prefetch_ahead(const struct table *t, const uint64_t *keys, size_t i, size_t n)
+{
+    if (i + 2 * LOOKAHEAD < n) {
+        __builtin_prefetch(first_slot(t, table_index_hash(keys[i + 2 * LOOKAHEAD])));
+    }
+    if (i + LOOKAHEAD < n) {
+        prefetch_row(t, keys[i + LOOKAHEAD]);
+    }
+}
+
+void table_find_all(const struct table *t, const uint64_t *keys, uint32_t *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        prefetch_ahead(t, keys, i, n);
+        rows[i] = table_find(t, keys[i]);
+    }
+}
+
 static int note_tombstone(struct table *t, uint64_t key, struct undine_err *err)
 {
     if (t->opt.silent) {
@@ -168,13 +192,7 @@ int table_need(struct table *t, const uint64_t *keys, uint32_t *rows, size_t n,
                struct undine_err *err)
 {
     for (size_t i = 0; i < n; i++) {
-        /* Slots are fetched 2 * LOOKAHEAD ids ahead, the rows they name LOOKAHEAD ahead. */
-        if (i + 2 * LOOKAHEAD < n) {
-            __builtin_prefetch(first_slot(t, table_index_hash(keys[i + 2 * LOOKAHEAD])));
-        }
-        if (i + LOOKAHEAD < n) {
-            prefetch_row(t, keys[i + LOOKAHEAD]);
-        }
+        prefetch_ahead(t, keys, i, n);
         uint64_t hash = table_index_hash(keys[i]);
         uint32_t row = find(t, keys[i], hash);
         int rc = UNDINE_OK;

@@ -10,6 +10,9 @@
  * id was first seen.  Row numbers are an accident of arrival: nothing that becomes part of a model
  * may depend on them.
  *
+ * A table may have a shared row, which stands for every id that has none of its own (admission.h).
+ * Its id is 0, which is no id's (hash_feature); it is row 0 from the beginning, and never gone.
+ *
  * All tables of a trainer draw on one budget of bytes; a table that would pass it refuses to grow
  * (UNDINE_EFULL) and stays as it is.  Learner thread. */
 #ifndef UNDINE_LEARNER_TABLE_H
@@ -40,6 +43,7 @@ struct table_options {
     uint32_t n_slots;   /* floats of optimizer state a row */
     float slot_initial; /* their first value */
     bool silent;        /* what is erased leaves no tombstone */
+    bool shared;        /* row 0 is the shared one */
     struct row_init init;
 };
 
@@ -75,13 +79,16 @@ static inline uint64_t table_bytes(const struct table *t)
 
 static inline bool table_gone(const struct table *t, const struct table_row *r)
 {
-    return r->stamp != 0 && r->stamp <= t->gone;
+    return r->stamp != 0 && r->stamp <= t->gone && r->key != 0;
 }
 
 /* Row number of an id, or TABLE_NONE. */
 uint32_t table_find(const struct table *t, uint64_t key);
-/* Row numbers of n ids (none 0), made where they are new or anew where they are gone.
- * UNDINE_ENOMEM, UNDINE_EFULL: the rows made so far stay, with their initial weights. */
+/* Of n ids, as table_find. */
+void table_find_all(const struct table *t, const uint64_t *keys, uint32_t *rows, size_t n);
+/* Row numbers of n ids (0 only where there is a shared row), made where they are new or anew where
+ * they are gone. UNDINE_ENOMEM, UNDINE_EFULL: the rows made so far stay, with their initial
+ * weights. */
 int table_need(struct table *t, const uint64_t *keys, uint32_t *rows, size_t n,
                struct undine_err *err);
 

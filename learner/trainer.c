@@ -71,6 +71,10 @@ static int check_options(const struct trainer_options *opt, struct undine_err *e
         return undine_err_set(err, UNDINE_ECONFIG, "workers is %u, expected at most %d",
                               opt->workers, WORKERS_MAX);
     }
+    if (opt->admission > ADMISSION_MAX) {
+        return undine_err_set(err, UNDINE_ECONFIG, "admission is %u, expected at most %d",
+                              opt->admission, ADMISSION_MAX);
+    }
     int rc = guard_check(&opt->guard, err);
     if (rc == UNDINE_OK) {
         rc = dropout_check(opt->dropout, err);
@@ -97,6 +101,7 @@ static int open_tables(struct trainer *t, struct undine_err *err)
             .dim = dim,
             .n_slots = dim * optimizer_slots(t->opt.optimizer.kind),
             .slot_initial = optimizer_slot_initial(&t->opt.optimizer),
+            .shared = admission_on(t->opt.admission),
             .init = {.seed = row_seed(t, k),
                      .scale = (float)t->opt.row_scale,
                      .n_zeros = dim - t->schema.tables[k].dim},
@@ -106,7 +111,10 @@ static int open_tables(struct trainer *t, struct undine_err *err)
             return undine_err_prefix(err, "table `%s`", t->schema.tables[k].name);
         }
     }
-    return UNDINE_OK;
+    if (!admission_on(t->opt.admission)) {
+        return UNDINE_OK;
+    }
+    return admission_open(&t->admission, t->schema.n_tables, t->opt.admission, &t->budget, err);
 }
 
 static int open_arrays(struct trainer *t, struct undine_err *err)
@@ -153,6 +161,9 @@ static int open_parts(struct trainer *t, struct undine_err *err)
     }
     if (rc == UNDINE_OK) {
         rc = batch_builder_open(&t->builder, &t->schema, t->opt.batch_max, err);
+    }
+    if (rc == UNDINE_OK && admission_on(t->admission.k)) {
+        t->builder->admission = &t->admission;
     }
     if (rc == UNDINE_OK) {
         rc = dropout_open(&t->dropout, &t->schema, t->opt.dropout, t->opt.model.seed,
@@ -215,6 +226,7 @@ void trainer_close(struct trainer *t)
     for (uint32_t k = 0; k < t->schema.n_tables; k++) {
         table_release(&t->table[k]);
     }
+    admission_release(&t->admission);
     retention_release(&t->retention);
     regularizer_release(&t->regularizer);
     model_scratch_close(t->scratch);
@@ -396,6 +408,9 @@ static void copy_totals(struct trainer *t, struct trainer_metrics *out)
         .rows_forgotten = t->counters.rows_forgotten,
         .rows_expired = t->published_retention.rows_expired,
         .rows_evicted = t->published_retention.rows_evicted,
+        .waiting_dropped = t->published_retention.waiting_dropped,
+        .ids_waiting = t->ids_waiting,
+        .ids_admitted = t->ids_admitted,
         .tombstones = t->tombstones,
         .example_digest = t->counters.example_digest,
         .auc = metrics_auc(m),

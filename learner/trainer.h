@@ -48,6 +48,7 @@ struct trainer_options {
     uint64_t memory_max_bytes; /* of the embedding tables: beyond it the trainer stops
                                   (UNDINE_EFULL), or rows go */
     enum retention_full memory_full;
+    uint32_t admission;      /* instances after which an id has its own row: admission.h; 0 = 1 */
     int64_t expire_after_ms; /* event time without a touch, rounded up to days; 0 = never */
 };
 
@@ -80,6 +81,7 @@ struct trainer_metrics {
     uint64_t batches_skipped;             /* non-finite loss or gradient; part of `batches` */
     uint64_t rows_forgotten;              /* dropped for forgotten users */
     uint64_t rows_expired, rows_evicted;
+    uint64_t ids_waiting, ids_admitted, waiting_dropped; /* admission; dropped: expired, evicted */
     uint64_t tombstones; /* ids dropped since the last snapshot, for whatever reason */
     double popularity_auc,
         popularity_logloss; /* since start: the first candidate field's click rate */

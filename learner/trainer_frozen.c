@@ -90,7 +90,7 @@ int trainer_frozen_restore(struct trainer *t, const struct snapshot *s, struct u
         return UNDINE_OK;
     }
     int rc = frozen_load(t->frozen, s, &t->regularizer, err);
-    if (rc == 0 && t->opt.frozen.block == 0) { /* scorers have this very version */
+    if ((rc == 0 || rc == 2) && t->opt.frozen.block == 0) { /* scorers have this very version */
         frozen_freeze(t->frozen, t->model, &t->regularizer, t->counters.steps);
     }
     return rc > 0 ? metrics_load(&t->frozen_metrics, "frozen.metrics", s, err) : rc;

@@ -27,6 +27,9 @@ int trainer_rows_open(struct trainer *t, struct undine_err *err)
     for (uint32_t k = 0; k < t->schema.n_tables; k++) {
         tables[n++] = &t->table[k];
     }
+    for (uint32_t k = 0; k < t->admission.n_tables; k++) {
+        tables[n++] = &t->admission.table[k].waiting;
+    }
     struct retention_options opt = {.full = t->opt.memory_full,
                                     .memory_max_bytes = t->opt.memory_max_bytes};
     if (t->opt.expire_after_ms > 0) {
@@ -56,8 +59,9 @@ static void touch_new(struct trainer *t, uint32_t now)
 
 int trainer_rows_end(struct trainer *t, uint32_t now, bool learned, struct undine_err *err)
 {
-    if (!retention_on(&t->retention)) {
-        return UNDINE_OK;
+    int rc = admission_note(&t->admission, &t->retention, now, trainer_today(t), err);
+    if (rc < 0 || !retention_on(&t->retention)) {
+        return rc;
     }
     if (!learned) {
         touch_new(t, now);
@@ -72,5 +76,10 @@ int trainer_rows_forget(struct trainer *t, uint32_t table, uint64_t id, struct u
     if (row != TABLE_NONE) {
         retention_forget(&t->retention, table, table_row(&t->table[table], row));
     }
-    return table_erase(&t->table[table], id, err);
+    int rc = table_erase(&t->table[table], id, err);
+    if (rc < 0 || !admission_on(t->admission.k)) {
+        return rc;
+    }
+    int waited = admission_forget(&t->admission, &t->retention, table, id, err);
+    return waited < 0 ? waited : rc || waited;
 }

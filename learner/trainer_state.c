@@ -12,6 +12,7 @@
  *                                 counts (32) u8: checksum of the file that fixed counts are from
  *          metrics.*              metrics_state.h; popularity.* likewise, without a window
  *          slice.<name>.*         slices.h
+ *          admission.*            trainer_admission.c
  *          frozen.*               frozen.h, frozen.metrics.* as metrics.*
  *          popularity.counts      (2) f64: shows, clicks
  *          popularity.key, .shows, .clicks  (n) u64, f32, f32, ascending by key
@@ -232,6 +233,7 @@ static bool copy_all(struct trainer *t, struct snapshot *s)
                sizeof t->guard) &&
            put(s, "trainer", "retention", SNAPSHOT_U64, N_RETENTION, 0, &t->retention.counters,
                sizeof t->retention.counters) &&
+           trainer_admission_save(t, s) &&
            regularizer_snapshot(&t->regularizer, t->schema.n_tables, s) &&
            metrics_save(&t->metrics, "metrics", s) &&
            metrics_save(&t->popularity_metrics, "popularity", s) &&
@@ -337,7 +339,7 @@ static int restore_rows(struct table *t, const struct snapshot_table *from, cons
 {
     uint32_t rows[ROWS_RUN];
     for (size_t i = 0; i < n; i++) {
-        if (from->key[at + i] == 0) {
+        if (from->key[at + i] == 0 && !t->opt.shared) {
             return undine_err_set(err, UNDINE_ECORRUPT, "a row has the id 0");
         }
     }
@@ -369,12 +371,14 @@ static int restore_table(struct table *t, const struct snapshot_table *from, boo
                               from->name, from->dim, from->n_slots, t->opt.dim, t->opt.n_slots);
     }
     const float *weight = raw && from->raw != NULL ? from->raw : from->weight;
+    bool had_shared = from->n_rows > 0 && from->key[0] == 0; /* row 0, and first when sorted too */
     int rc = UNDINE_OK;
-    for (uint64_t at = 0; rc == UNDINE_OK && at < from->n_rows; at += ROWS_RUN) {
+    for (uint64_t at = had_shared && !t->opt.shared; rc == UNDINE_OK && at < from->n_rows;
+         at += ROWS_RUN) {
         uint64_t left = from->n_rows - at;
         rc = restore_rows(t, from, weight, at, left < ROWS_RUN ? (size_t)left : ROWS_RUN, err);
     }
-    if (rc == UNDINE_OK && t->n_rows != from->n_rows) {
+    if (rc == UNDINE_OK && t->n_rows + had_shared != from->n_rows + t->opt.shared) {
         rc = undine_err_set(err, UNDINE_ECORRUPT, "table `%s` holds an id twice", from->name);
     }
     return rc;
@@ -393,6 +397,7 @@ static int restore_rows_all(struct trainer *t, const struct snapshot *s, struct 
         rc = get_train(s, "trainer", "retention", SNAPSHOT_U64, N_RETENTION, &t->retention.counters,
                        sizeof t->retention.counters, err);
     }
+    rc = rc < 0 ? rc : trainer_admission_restore(t, s, err);
     return rc < 0 ? rc : retention_restore(&t->retention, err);
 }
 

@@ -1,10 +1,11 @@
 /* trainer_state.h: what a trainer consists of, for the files that make it up: trainer.c (the loop),
  * trainer_train.c (one batch), trainer_frozen.c (frozen metrics), trainer_state.c (snapshot and
- * restore). */
+ * restore), trainer_admission.c (the same of what waits for a row). */
 #ifndef UNDINE_LEARNER_TRAINER_STATE_H
 #define UNDINE_LEARNER_TRAINER_STATE_H
 
 #include "base/workers.h"
+#include "learner/admission.h"
 #include "learner/batch_builder.h"
 #include "learner/dropout.h"
 #include "learner/frozen.h"
@@ -27,6 +28,7 @@ struct trainer {
     struct trainer_options opt;
     struct table_budget budget;
     struct table table[SCHEMA_TABLES_MAX];
+    struct admission admission; /* k = 0 where it is off */
     struct retention retention;
     struct regularizer regularizer;
     struct workers *workers; /* NULL = the caller alone */
@@ -55,7 +57,7 @@ struct trainer {
     uint64_t rows, table_bytes, published_seq;
     int64_t published_event_time_ms;
     struct retention_counters published_retention;
-    uint64_t tombstones;
+    uint64_t tombstones, ids_waiting, ids_admitted;
     int64_t training_ns;
 
     pthread_mutex_t query_lock;      /* owner of window_copy; taken before `lock` */
@@ -79,11 +81,16 @@ int trainer_rows_open(struct trainer *t, struct undine_err *err);
 /* Around a batch; learned: it was not skipped. */
 int trainer_rows_begin(struct trainer *t, struct undine_err *err);
 int trainer_rows_end(struct trainer *t, uint32_t now, bool learned, struct undine_err *err);
-/* Drop an id's row.  1 = dropped, 0 = it had none. */
+/* Drop an id's row, or its entry as waiting.  1 = dropped, 0 = it had none. */
 int trainer_rows_forget(struct trainer *t, uint32_t table, uint64_t id, struct undine_err *err);
 
 /* Copy the learner's own progress to where trainer_metrics sees it. */
 void trainer_publish_progress(struct trainer *t);
+
+/* trainer_admission.c: ids that wait for a row. */
+bool trainer_admission_save(const struct trainer *t, struct snapshot *s);
+/* After the rows and retention's counters, before retention counts what there is. */
+int trainer_admission_restore(struct trainer *t, const struct snapshot *s, struct undine_err *err);
 
 /* Frozen metrics: all of this does nothing where they are off. */
 int trainer_frozen_open(struct trainer *t, struct undine_err *err);

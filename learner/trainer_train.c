@@ -227,9 +227,12 @@ void trainer_publish_progress(struct trainer *t)
         tombstones += t->table[k].n_tombstones;
     }
     uint64_t unswept = retention_unswept(&t->retention, false);
+    uint64_t waiting = admission_waiting(&t->admission) - retention_unswept(&t->retention, true);
     (void)pthread_mutex_lock(&t->lock);
     t->rows = rows - unswept;
     t->tombstones = tombstones + unswept;
+    t->ids_waiting = waiting;
+    t->ids_admitted = t->admission.admitted;
     t->published_retention = t->retention.counters;
     t->table_bytes = t->budget.used_bytes;
     t->published_seq = t->trained_seq;

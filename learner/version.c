@@ -21,7 +21,7 @@ _Static_assert((int)SNAPSHOT_F32 == (int)SAFETENSORS_F32 &&
 _Static_assert(sizeof((struct snapshot_array *)0)->name <= SAFETENSORS_NAME_MAX,
                "a snapshot's names fit the files");
 
-enum { TENSORS_MAX = SNAPSHOT_ARRAYS_MAX + 3 * SCHEMA_TABLES_MAX };
+enum { TENSORS_MAX = SNAPSHOT_ARRAYS_MAX + 9 * SCHEMA_TABLES_MAX };
 
 static int no_memory(struct undine_err *err)
 {
@@ -109,6 +109,13 @@ static int write_train(const char *path, const struct snapshot *s, struct file_s
         add_column(t, table, "count", SAFETENSORS_F32, table->n_rows, 0, table->count);
         add_column(t, table, "seen_day", SAFETENSORS_U32, table->n_rows, 0, table->seen_day);
         add_column(t, table, "stamp", SAFETENSORS_U32, table->n_rows, 0, table->stamp);
+    }
+    for (uint32_t i = 0; i < s->n_waiting; i++) {
+        const struct snapshot_table *w = &s->waiting[i];
+        add_column(t, w, "waiting_keys", SAFETENSORS_U64, w->n_rows, 0, w->key);
+        add_column(t, w, "waiting_count", SAFETENSORS_F32, w->n_rows, 0, w->count);
+        add_column(t, w, "waiting_seen_day", SAFETENSORS_U32, w->n_rows, 0, w->seen_day);
+        add_column(t, w, "waiting_stamp", SAFETENSORS_U32, w->n_rows, 0, w->stamp);
     }
     add_arrays(t, s->train, s->n_train);
     int rc = version_files_tensors(path, MANIFEST_TRAIN, t->list, t->n, out, err);
@@ -342,6 +349,43 @@ static int load_train_columns(struct snapshot *s, struct snapshot_table *t,
     return rc;
 }
 
+/* Ids that wait for a row in table i, where the version has such. */
+static int load_waiting(struct snapshot *s, uint32_t i, const struct safetensors *file,
+                        struct undine_err *err)
+{
+    struct snapshot_table *w = &s->waiting[i];
+    char name[SAFETENSORS_NAME_MAX];
+    version_tensor_name(name, s->schema.tables[i].name, "waiting_keys");
+    const struct safetensors_tensor *keys = safetensors_find(file, name);
+    if (keys == NULL) {
+        return UNDINE_OK;
+    }
+    *w = (struct snapshot_table){.n_rows = keys->rows};
+    memcpy(w->name, s->schema.tables[i].name, sizeof w->name);
+    s->n_waiting = i + 1; /* a table without them has none */
+    uint64_t cols = 0, all = 0;
+    int rc = UNDINE_OK;
+    w->key =
+        copy_column(s, file, w->name, "waiting_keys", SAFETENSORS_U64, w->n_rows, &cols, err, &rc);
+    all |= cols;
+    if (rc == UNDINE_OK) {
+        w->count = copy_column(s, file, w->name, "waiting_count", SAFETENSORS_F32, w->n_rows, &cols,
+                               err, &rc);
+        all |= cols;
+    }
+    if (rc == UNDINE_OK) {
+        w->seen_day = copy_column(s, file, w->name, "waiting_seen_day", SAFETENSORS_U32, w->n_rows,
+                                  &cols, err, &rc);
+        all |= cols;
+    }
+    if (rc == UNDINE_OK) {
+        w->stamp = copy_column(s, file, w->name, "waiting_stamp", SAFETENSORS_U32, w->n_rows, &cols,
+                               err, &rc);
+        all |= cols;
+    }
+    return rc == UNDINE_OK && all != 0 ? lacks(err, w->name, "waiting_keys") : rc;
+}
+
 static int load_tables(struct snapshot *s, const struct version_reader *r, bool with_train,
                        struct undine_err *err)
 {
@@ -362,6 +406,7 @@ static int load_tables(struct snapshot *s, const struct version_reader *r, bool 
         memcpy(t->weight, from->row, weight_bytes);
         if (with_train) {
             rc = load_train_columns(s, t, &r->train, err);
+            rc = rc < 0 ? rc : load_waiting(s, i, &r->train, err);
         }
     }
     return rc;

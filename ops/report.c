@@ -139,6 +139,9 @@ int report_write(FILE *out, const struct daemon_status *st, const struct trainer
     put_u64(o, "rows_forgotten", m->rows_forgotten);
     put_u64(o, "rows_expired", m->rows_expired);
     put_u64(o, "rows_evicted", m->rows_evicted);
+    put_u64(o, "ids_waiting", m->ids_waiting);
+    put_u64(o, "ids_admitted", m->ids_admitted);
+    put_u64(o, "waiting_dropped", m->waiting_dropped);
     put_u64(o, "rss_bytes", report_rss_bytes_max());
     put_u64(o, "version", st->version.number);
     char kernels[BLAS_KERNELS_MAX];

@@ -132,6 +132,7 @@ static bool table_gather(struct request_table *t, const struct version_table *fr
         }
         for (size_t i = first; i < end; i++) {
             uint64_t row = version_table_find(from, t->key[i]);
+            row = row < from->n_rows ? row : from->shared;
             if (row < from->n_rows) {
                 memcpy(t->weight + i * width, from->row + row * width, width * sizeof *t->weight);
             } else {

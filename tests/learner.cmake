@@ -4,6 +4,8 @@ undine_test(test_table_index SOURCES unit/test_table_index.c LIBS undine_learner
 undine_test(test_retention SOURCES property/test_retention.c LIBS undine_learner LABELS fast)
 undine_test(test_trainer_rows SOURCES unit/test_trainer_rows.c support/example_stream.c
   LIBS undine_learner LABELS fast)
+undine_test(test_admission SOURCES unit/test_admission.c support/example_stream.c
+  LIBS undine_learner LABELS fast)
 undine_test(test_optimizer SOURCES unit/test_optimizer.c LIBS undine_learner LABELS fast)
 undine_test(test_regularizer SOURCES unit/test_regularizer.c LIBS undine_learner LABELS fast)
 undine_test(test_regularizer_trainer SOURCES unit/test_regularizer_trainer.c support/example_stream.c

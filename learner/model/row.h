@@ -1,6 +1,7 @@
 /* row.h: the first value of an embedding row: a function of seed, table and id alone, so that it
  * does not depend on when the id was first seen, and a scorer gives an unknown id the vector with
- * which the trainer would start it. */
+ * which the trainer would start it.  (With admission it is the table's shared row instead:
+ * learner/admission.h.) */
 #ifndef UNDINE_LEARNER_MODEL_ROW_H
 #define UNDINE_LEARNER_MODEL_ROW_H
 

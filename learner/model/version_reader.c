@@ -167,7 +167,12 @@ static int open_tables(struct version_reader *r, const char *path, struct undine
                                              .index = index->data,
                                              .n_rows = n,
                                              .mask = index->rows - 1,
+                                             .shared = n,
                                              .width = width};
+        /* The lowest key of all, and no id's: learner/admission.h. */
+        if (n > 0 && r->table[i].key[0] == 0) {
+            r->table[i].shared = 0;
+        }
     }
     return UNDINE_OK;
 }

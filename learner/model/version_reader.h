@@ -18,7 +18,8 @@ struct version_table {
     const float *row;    /* (n_rows, width) */
     const uint32_t *index;
     uint64_t n_rows, mask;
-    uint32_t width; /* model_row_width */
+    uint64_t shared; /* row of the ids that have none, n_rows = they begin as row_initial says */
+    uint32_t width;  /* model_row_width */
 };
 
 struct version_reader {

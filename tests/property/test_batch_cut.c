@@ -135,7 +135,7 @@ static void feed_in_pieces(struct trainer *t, const struct example_stream *s, st
     }
 }
 
-static void check_any_arrival(double dropout)
+static void check_any_arrival(double dropout, uint32_t admission)
 {
     struct random r = {.state = 31};
     print_message("seed 31\n");
@@ -149,6 +149,7 @@ static void check_any_arrival(double dropout)
     o.regularizer.lambda = 0.01;
     o.clip_norm = 1.0;
     o.dropout = dropout;
+    o.admission = admission;
     static uint32_t expected[EXAMPLES], sizes[EXAMPLES];
     uint32_t n_expected = cut_by_rule(&s, &o, expected);
     struct trainer *first = NULL;
@@ -176,8 +177,9 @@ static void check_any_arrival(double dropout)
 static void test_any_arrival_gives_the_same_batches(void **state)
 {
     (void)state;
-    check_any_arrival(0.0);
-    check_any_arrival(0.3);
+    check_any_arrival(0.0, 0);
+    check_any_arrival(0.3, 0);
+    check_any_arrival(0.0, 3);
 }
 
 /* M10: what was learned once is not learned again, whoever brings it. */

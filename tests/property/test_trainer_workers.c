@@ -140,6 +140,9 @@ static void test_models_same_digest_for_any_number_of_workers(void **state)
     o.expire_after_ms = 86400000;
     assert_same_for_any_number(&f, &o, "rows expire");
     o = options();
+    o.admission = 3;
+    assert_same_for_any_number(&f, &o, "ids are admitted");
+    o = options();
     o.batch_max = 1;
     o.model.dice.mode = DICE_RUNNING;
     assert_same_for_any_number(&f, &o, "one example a batch");

@@ -28,11 +28,14 @@ static void take_row(struct direct *d, uint32_t table, uint64_t key)
     const struct snapshot_table *t = &d->s->table[table];
     UNDINE_ASSERT(rows->n < IDS_MAX && t->dim <= 16);
     float *to = rows->weight + rows->n++ * t->dim;
-    for (uint64_t i = 0; i < t->n_rows; i++) {
-        if (t->key[i] == key) {
-            memcpy(to, t->weight + i * t->dim, t->dim * sizeof *to);
-            return;
-        }
+    uint64_t at = 0, shared = t->n_rows;
+    for (; at < t->n_rows && t->key[at] != key; at++) {
+        shared = t->key[at] == 0 ? at : shared;
+    }
+    at = at < t->n_rows ? at : shared;
+    if (at < t->n_rows) {
+        memcpy(to, t->weight + at * t->dim, t->dim * sizeof *to);
+        return;
     }
     row_initial(to, t->dim, key, &d->s->row_init[table]);
 }

@@ -62,6 +62,12 @@ static inline bool trainers_equal(const struct trainer *a, const struct trainer 
             return false;
         }
     }
+    for (uint32_t k = 0; k < a->admission.n_tables || k < b->admission.n_tables; k++) {
+        if (!trainers_tables_equal(&a->admission.table[k].waiting,
+                                   &b->admission.table[k].waiting)) {
+            return false;
+        }
+    }
     size_t n = model_n_values(a->model) * sizeof(float);
     size_t slots = optimizer_slots(a->opt.optimizer.kind);
     return memcmp(model_values(a->model), model_values(b->model), n) == 0 &&

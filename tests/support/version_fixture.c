@@ -71,7 +71,7 @@ static void fill_table(struct snapshot *s, uint32_t which, const struct version_
         uint32_t at = f->reversed ? f->n_rows - 1 - i : i;
         int len = snprintf(text, sizeof text, "%u", i);
         struct random r = {hash_mix64(f->seed * 1000003 + which * 65537 + i)};
-        t->key[at] = hash_feature(of->hash_seed, text, (size_t)len);
+        t->key[at] = f->shared && i == 0 ? 0 : hash_feature(of->hash_seed, text, (size_t)len);
         t->count[at] = (float)i;
         t->seen_day[at] = 19000 + i;
         t->stamp[at] = 7 + i;

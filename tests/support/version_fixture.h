@@ -11,7 +11,8 @@ struct version_fixture {
     uint32_t video_dim;                    /* 0 = 8: another one makes another shape of model */
     bool reversed;                         /* rows in the opposite order: the same model */
     void (*form)(struct model_options *o); /* changes the small model, or NULL */
-    bool own_tables; /* of the sequence */
+    bool own_tables;                       /* of the sequence */
+    bool shared;                           /* the first row is the shared one, of id 0 */
     bool full_model; /* layers and sequence as wide as by default, for benchmarks */
 };
 

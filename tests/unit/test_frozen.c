@@ -90,6 +90,7 @@ static void score(struct trainer *copy, const struct fixture *f, uint32_t from, 
 {
     struct example_block block = example_stream_block(&f->stream, from, to);
     batch_builder_clear(copy->builder);
+    copy->admission.k = UINT32_MAX; /* a scorer admits nobody */
     for (uint32_t i = 0; i < to - from; i++) {
         assert_int_equal(batch_builder_add(copy->builder, &block, i, NULL), 0);
     }
@@ -106,10 +107,12 @@ static void score(struct trainer *copy, const struct fixture *f, uint32_t from, 
 }
 
 /* The naive twin: a copy of the whole model at the start of each block, which scores the block. */
-static void compare_with_copies(struct fixture *f, double sample, enum regularizer_kind kind)
+static void compare_with_copies(struct fixture *f, double sample, enum regularizer_kind kind,
+                                uint32_t admission)
 {
     struct trainer_options o = options(sample, BLOCK), plain;
     o.regularizer.kind = kind;
+    o.admission = admission;
     o.regularizer.lambda = 0.05;
     plain = o;
     plain.frozen.sample = 0.0;
@@ -168,9 +171,11 @@ static void test_frozen_scores_are_those_of_a_copy(void **state)
     (void)state;
     struct fixture f;
     setup(&f);
-    compare_with_copies(&f, 1.0, REGULARIZER_MBA);
-    compare_with_copies(&f, 0.5, REGULARIZER_MBA);
-    compare_with_copies(&f, 1.0, REGULARIZER_L2);
+    compare_with_copies(&f, 1.0, REGULARIZER_MBA, 0);
+    compare_with_copies(&f, 0.5, REGULARIZER_MBA, 0);
+    compare_with_copies(&f, 1.0, REGULARIZER_L2, 0);
+    compare_with_copies(&f, 1.0, REGULARIZER_MBA, 4);
+    compare_with_copies(&f, 1.0, REGULARIZER_L2, 4);
     example_stream_release(&f.stream);
 }
 

@@ -162,18 +162,16 @@ static void form_sqrt_dim(struct model_options *o)
     o->linear = true;
 }
 
-static void check_form(void (*form)(struct model_options *), bool own_tables)
+static void check_fixture(const struct version_fixture *fixture)
 {
-    const struct version_fixture fixture = {
-        .seed = 12, .n_rows = 12, .trained_seq = 100, .form = form, .own_tables = own_tables};
     char at[VERSION_PATH_MAX];
     struct undine_scorer *scorer;
     struct undine_session *session;
     struct arena arena;
     struct random r = {44};
     version_fixture_temp_dir(at);
-    version_fixture_write(at, &fixture, true, NULL);
-    struct snapshot *s = version_fixture_snapshot(&fixture);
+    version_fixture_write(at, fixture, true, NULL);
+    struct snapshot *s = version_fixture_snapshot(fixture);
     arena_init(&arena, 0);
     assert_int_equal(undine_scorer_open(&scorer, at, NULL), 0);
     assert_int_equal(undine_session_open(&session, scorer, NULL), 0);
@@ -191,6 +189,25 @@ static void check_form(void (*form)(struct model_options *), bool own_tables)
     snapshot_free(s);
     arena_release(&arena);
     version_fixture_remove(at);
+}
+
+static void check_form(void (*form)(struct model_options *), bool own_tables)
+{
+    const struct version_fixture fixture = {
+        .seed = 12, .n_rows = 12, .trained_seq = 100, .form = form, .own_tables = own_tables};
+    check_fixture(&fixture);
+}
+
+/* With admission, ids without a row have the table's shared one. */
+static void test_s7_unknown_ids_have_the_shared_row(void **state)
+{
+    (void)state;
+    const struct version_fixture fixture = {
+        .seed = 12, .n_rows = 12, .trained_seq = 100, .form = form_all_parts, .shared = true};
+    struct version_fixture own = fixture;
+    own.own_tables = true;
+    check_fixture(&fixture);
+    check_fixture(&own);
 }
 
 static void test_s7_every_form_scores_as_the_model_itself(void **state)
@@ -433,6 +450,7 @@ int main(void)
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         CASE(test_equal_to_the_model_itself),
+        cmocka_unit_test(test_s7_unknown_ids_have_the_shared_row),
         CASE(test_s7_every_form_scores_as_the_model_itself),
         CASE(test_a_score_does_not_depend_on_its_neighbours),
         CASE(test_scores_differ),
