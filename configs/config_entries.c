@@ -162,13 +162,23 @@ int config_entry_kafka(struct config *c, const char *key, const char *value, boo
 
 /* ---- resolving ---- */
 
-static int add_field(struct schema *s, const struct config_field *f,
-                     const struct config_where *where, struct undine_err *err)
+static int fail_twice(const char *what, const char *name, const struct config_where *first,
+                      const struct config_where *where, struct undine_err *err)
 {
+    return config_fail(err, where, "%s `%s` is declared twice, first in line %zu", what, name,
+                       first->line);
+}
+
+static int add_field(struct schema *s, const struct config_declared *d, uint32_t i,
+                     struct undine_err *err)
+{
+    const struct config_field *f = &d->fields[i];
+    const struct config_where *where = &d->field_at[i];
     const char *table = f->table[0] != '\0' ? f->table : f->name;
     int t = schema_table_find(s, table);
-    if (schema_field_find(s, f->name) >= 0) {
-        return config_fail(err, where, "field `%s` is declared twice", f->name);
+    int twin = schema_field_find(s, f->name);
+    if (twin >= 0) {
+        return fail_twice("field", f->name, &d->field_at[twin], where, err);
     }
     if (t < 0) {
         return config_fail(err, where, "field `%s`: table `%s` is not declared under `tables`",
@@ -204,12 +214,15 @@ static int add_from(const struct schema *s, struct schema_sequence *out, const c
     return UNDINE_OK;
 }
 
-static int add_sequence(struct schema *s, const struct config_sequence *q,
-                        const struct config_where *where, struct undine_err *err)
+static int add_sequence(struct schema *s, const struct config_declared *d, uint32_t number,
+                        struct undine_err *err)
 {
+    const struct config_sequence *q = &d->sequences[number];
+    const struct config_where *where = &d->sequence_at[number];
     struct schema_sequence *out = &s->sequences[s->n_sequences];
-    if (schema_sequence_find(s, q->name) >= 0) {
-        return config_fail(err, where, "sequence `%s` is declared twice", q->name);
+    int twin = schema_sequence_find(s, q->name);
+    if (twin >= 0) {
+        return fail_twice("sequence", q->name, &d->sequence_at[twin], where, err);
     }
     if (q->fields.n > SCHEMA_STEP_FIELDS_MAX) {
         return config_fail(err, where, "sequence `%s` has %u fields, expected 1..%d", q->name,
@@ -235,12 +248,13 @@ static int add_sequence(struct schema *s, const struct config_sequence *q,
     return rc;
 }
 
-static int add_topic(struct config *c, const struct config_topic *t,
-                     const struct config_where *where, struct undine_err *err)
+static int add_topic(struct config *c, const struct config_declared *d, uint32_t number,
+                     struct undine_err *err)
 {
+    const struct config_topic *t = &d->topics[number];
     for (uint32_t i = 0; i < c->n_topics; i++) {
         if (strcmp(c->topics[i].name, t->name) == 0) {
-            return config_fail(err, where, "topic `%s` is declared twice", t->name);
+            return fail_twice("topic", t->name, &d->topic_at[i], &d->topic_at[number], err);
         }
     }
     (void)strcpy(c->topics[c->n_topics].name, t->name);
@@ -305,13 +319,13 @@ int config_entries_resolve(struct config *c, const struct config_declared *d,
     }
     s->n_tables = d->n_tables;
     for (uint32_t i = 0; rc == UNDINE_OK && i < d->n_fields; i++) {
-        rc = add_field(s, &d->fields[i], &d->field_at[i], err);
+        rc = add_field(s, d, i, err);
     }
     for (uint32_t i = 0; rc == UNDINE_OK && i < d->n_sequences; i++) {
-        rc = add_sequence(s, &d->sequences[i], &d->sequence_at[i], err);
+        rc = add_sequence(s, d, i, err);
     }
     for (uint32_t i = 0; rc == UNDINE_OK && i < d->n_topics; i++) {
-        rc = add_topic(c, &d->topics[i], &d->topic_at[i], err);
+        rc = add_topic(c, d, i, err);
     }
     if (rc == UNDINE_OK) {
         rc = schema_check(s, err);

@@ -4,6 +4,7 @@
 #include "configs/config_names.h"
 #include "learner/admission.h"
 #include "learner/dropout.h"
+#include "learner/model/options.h"
 
 #define MS_SECOND INT64_C(1000)
 #define MS_MINUTE (60 * MS_SECOND)
@@ -25,7 +26,7 @@
     {                                                                                              \
         .path = name, .type = CONFIG_SECTION, .doc = text                                          \
     }
-#define HIDDEN_LAYERS RANGE(1, 8192)
+#define HIDDEN_LAYERS RANGE(1, MODEL_WIDTH_MAX)
 
 static const struct config_key keys[] = {
     {.path = "tables",

@@ -357,7 +357,7 @@ int config_value_set(void *base, const struct config_key *key, const char *const
         UNDINE_ASSERT(n == 1);
         return set_scalar(at, key, items[0], where, err);
     }
-    if (n == 0 && key->fallback == NULL) {
+    if (n == 0 && (key->fallback == NULL || key->type == CONFIG_INTS)) {
         return config_fail(err, where, "`%s` is empty, expected at least one entry", key->path);
     }
     memset(at, 0, key->size);

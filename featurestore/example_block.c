@@ -195,9 +195,10 @@ static bool parse_example(struct example *e, struct reader *r, const struct exam
 static int damaged_example(uint64_t seq, uint32_t kind, struct undine_err *err)
 {
     if (kind >= EXAMPLE_KINDS) {
-        return undine_err_set(err, UNDINE_ECORRUPT,
-                              "example block: example %llu is of kind %u, this program knows 0..%d",
-                              (unsigned long long)seq, kind, EXAMPLE_KINDS - 1);
+        return undine_err_set(
+            err, UNDINE_ECORRUPT,
+            "example block: example %llu is of kind %u, which is no label: expected 0..%d",
+            (unsigned long long)seq, kind, EXAMPLE_KINDS - 1);
     }
     return undine_err_set(err, UNDINE_ECORRUPT, "example block: example %llu is damaged",
                           (unsigned long long)seq);
@@ -240,7 +241,7 @@ uint64_t example_block_chain(const struct example_block *b, const struct schema 
     const struct example *e = &b->examples[i];
     uint32_t rate;
     memcpy(&rate, &e->sample_rate, sizeof rate);
-    const uint64_t head[6] = {e->impression,       e->user,  (uint64_t)e->time_ms,
+    const uint64_t head[6] = {e->impression,        e->user, (uint64_t)e->time_ms,
                               (uint64_t)e->emit_ms, e->kind, rate};
     size_t n_ids = 0;
     for (uint32_t f = 0; f < schema->n_fields; f++) {

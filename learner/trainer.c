@@ -85,6 +85,18 @@ static int check_options(const struct trainer_options *opt, struct undine_err *e
     return rc < 0 ? rc : check_rates(opt, err);
 }
 
+int trainer_check(const struct schema *schema, const struct trainer_options *opt,
+                  struct undine_err *err)
+{
+    int rc = check_options(opt, err);
+    rc = rc < 0 ? rc : slices_check(&opt->slices, schema, err);
+    if (rc < 0) {
+        (void)undine_err_prefix(err, "learner");
+        return rc;
+    }
+    return model_check(schema, &opt->model, err);
+}
+
 /* An own table holds the ids of the one that it stands for, yet starts with other weights. */
 static uint64_t row_seed(const struct trainer *t, uint32_t table)
 {
@@ -190,8 +202,7 @@ static int open_parts(struct trainer *t, struct undine_err *err)
 int trainer_open(struct trainer **out, const struct schema *schema,
                  const struct trainer_options *opt, struct undine_err *err)
 {
-    int rc = check_options(opt, err);
-    rc = rc < 0 ? rc : slices_check(&opt->slices, schema, err);
+    int rc = trainer_check(schema, opt, err);
     if (rc < 0) {
         return rc;
     }

@@ -93,6 +93,10 @@ struct trainer_metrics {
 };
 
 struct trainer;
+/* What trainer_open would refuse of them, but for files and memory: UNDINE_ECONFIG with the names
+ * and values at fault. */
+int trainer_check(const struct schema *schema, const struct trainer_options *opt,
+                  struct undine_err *err);
 int trainer_open(struct trainer **out, const struct schema *schema,
                  const struct trainer_options *opt, struct undine_err *err);
 void trainer_close(struct trainer *t);

@@ -25,7 +25,14 @@ static int check_or_show(bool show, const char *file, const struct args_list *ov
         return EXIT_USAGE;
     }
     int rc = config_load(&c, file, overrides->item, overrides->n, &err);
+    if (rc == UNDINE_OK && !show) {
+        rc = trainer_check(&c->schema, &c->trainer, &err);
+        if (rc != UNDINE_OK) {
+            (void)undine_err_prefix(&err, "%s", file);
+        }
+    }
     if (rc != UNDINE_OK) {
+        config_free(c);
         (void)fprintf(stderr, "undine config: %s\n", err.msg);
         return args_exit_code(rc);
     }

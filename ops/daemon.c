@@ -213,7 +213,11 @@ int daemon_open(struct daemon **out, const struct daemon_options *opt, struct un
     d->config = opt->config;
     (void)pthread_mutex_init(&d->mutex, NULL);
     (void)pthread_cond_init(&d->changed, NULL);
-    int rc = make_dirs(d, err);
+    /* before anything is made */
+    int rc = trainer_check(&d->config->schema, &d->config->trainer, err);
+    if (rc == UNDINE_OK) {
+        rc = make_dirs(d, err);
+    }
     if (rc == UNDINE_OK) {
         rc = open_ingest(d, err);
     }

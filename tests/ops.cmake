@@ -26,6 +26,7 @@ if(NOT UNDINE_TSAN)
 endif()
 undine_script_test(kafka_dev integration/kafka_dev.sh LABELS broker once slow)
 undine_script_test(bad_input integration/bad_input.sh LABELS fast integration)
+undine_script_test(bad_config integration/bad_config.sh LABELS fast integration)
 
 # tests/crash: kills and long runs; docs/reliability.md.
 if(NOT UNDINE_TSAN)

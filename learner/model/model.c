@@ -74,8 +74,8 @@ static void init_values(struct model *m)
     tower_init(&m->mlp, &m->params, m->values, m->opt.seed);
 }
 
-int model_open(struct model **out, const struct schema *schema, const struct model_options *opt,
-               struct undine_err *err)
+int model_check(const struct schema *schema, const struct model_options *opt,
+                struct undine_err *err)
 {
     int rc = model_options_check(opt, err);
     if (rc != UNDINE_OK) {
@@ -87,6 +87,16 @@ int model_open(struct model **out, const struct schema *schema, const struct mod
             "model.%s is true, but the schema has no sequence that it could cross "
             "with the candidate: declare one, or set it to false",
             opt->product ? "product" : "sum_history");
+    }
+    return UNDINE_OK;
+}
+
+int model_open(struct model **out, const struct schema *schema, const struct model_options *opt,
+               struct undine_err *err)
+{
+    int rc = model_check(schema, opt, err);
+    if (rc != UNDINE_OK) {
+        return rc;
     }
     struct model *m = calloc(1, sizeof *m);
     if (m == NULL) {

@@ -82,6 +82,9 @@ uint32_t model_row_width(const struct schema *schema, const struct model_options
 struct model;
 struct gemm;
 struct workers;
+/* What model_open would refuse of them: UNDINE_ECONFIG with the name and value at fault. */
+int model_check(const struct schema *schema, const struct model_options *opt,
+                struct undine_err *err);
 int model_open(struct model **out, const struct schema *schema, const struct model_options *opt,
                struct undine_err *err);
 void model_close(struct model *m);

@@ -180,7 +180,7 @@ static void test_bad_values(void **state)
     bad("model: {kind: dinn}\n", ":12: `model.kind` is `dinn`, expected one of `base`, `din`");
     bad("learner: {regularizer: {decoupled: yes}}\n",
         ":12: `learner.regularizer.decoupled` is `yes`, expected `true` or `false`");
-    bad("model: {mlp: {hidden: [0]}}\n", ":12: `model.mlp.hidden` is 0, expected 1..8192");
+    bad("model: {mlp: {hidden: [0]}}\n", ":12: `model.mlp.hidden` is 0, expected 1..4096");
     bad("model: {mlp: {hidden: [1,1,1,1,1,1,1,1,1]}}\n",
         ":12: `model.mlp.hidden` has more than 8 entries");
     bad("model: {mlp: {hidden: 200}}\n", ":12: `model.mlp.hidden` must be a list, `[a, b]`");
@@ -240,7 +240,7 @@ static void test_bad_schemas(void **state)
         {"fields: [{name: a, of: candidate, user_id: true}]",
          ":2: field `a`: `user_id` needs `of: user`"},
         {"fields:\n- {name: a, of: candidate}\n- {name: a, of: user}",
-         ":4: field `a` is declared twice"},
+         ":4: field `a` is declared twice, first in line 3"},
         {"fields: [{name: a, of: candidate, multi: 256}]",
          ":2: `fields[].multi` is 256, expected 1..255"},
         {"fields: [{name: a, of: candidate}]\nsequences:\n- {name: s, fields: [b]}",
@@ -254,7 +254,10 @@ static void test_bad_schemas(void **state)
          "`forget`"},
         {"fields: [{name: a, of: candidate}]\ntopics:\n- {name: t, kinds: [click]}\n"
          "- {name: t, kinds: [click]}",
-         ":5: topic `t` is declared twice"},
+         ":5: topic `t` is declared twice, first in line 4"},
+        {"fields: [{name: a, of: candidate}]\nsequences:\n- {name: s, fields: [a]}\n"
+         "- {name: s, fields: [a]}",
+         ":5: sequence `s` is declared twice, first in line 4"},
         {"fields: [{name: a, of: candidate}]\nbehaviors: [click]",
          ": a behavior named `click` could not be told from a click in `from`"},
         {"fields: [{name: a, of: candidate}]\nbehaviors: [x, x]",

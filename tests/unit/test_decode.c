@@ -315,6 +315,48 @@ static void test_time(void **state)
     assert_int_equal(e->time_ms, DECODE_TIME_MAX_MS);
 }
 
+/* No feature is a number here: what is no id, or no time, is refused and counted, wherever it
+ * stands. */
+static void test_bad_input_numbers_that_are_none(void **state)
+{
+    static const struct {
+        const char *json;
+        enum decode_reason id, time;
+    } cases[] = {{"NaN", DECODE_JSON, DECODE_JSON},
+                 {"-NaN", DECODE_JSON, DECODE_JSON},
+                 {"nan", DECODE_JSON, DECODE_JSON},
+                 {"Infinity", DECODE_JSON, DECODE_JSON},
+                 {"-Infinity", DECODE_JSON, DECODE_JSON},
+                 {"inf", DECODE_JSON, DECODE_JSON},
+                 {"1e999", DECODE_TYPE, DECODE_NUMBER},
+                 {"-1e999", DECODE_TYPE, DECODE_NUMBER},
+                 {"0.5", DECODE_TYPE, DECODE_NUMBER},
+                 {"{}", DECODE_TYPE, DECODE_TYPE},
+                 {"\"NaN\"", DECODE_OK, DECODE_TYPE}, /* a name like any other */
+                 {"\"1650812741436\"", DECODE_OK, DECODE_TYPE}};
+    static const char *const of_id[] = {
+        "{\"kind\":\"impression\",\"time\":1,\"user\":1,\"id\":%s}",
+        "{\"kind\":\"impression\",\"time\":1,\"user\":%s,\"id\":1}",
+        "{\"kind\":\"impression\",\"time\":1,\"user\":1,\"id\":1,\"candidate\":{\"video\":%s}}",
+        "{\"kind\":\"impression\",\"time\":1,\"user\":1,\"id\":1,\"candidate\":{\"tag\":[1,%s]}}",
+        "{\"kind\":\"impression\",\"time\":1,\"user\":1,\"id\":1,\"context\":{\"hour\":%s}}",
+        "{\"kind\":\"behavior\",\"type\":\"cart\",\"time\":1,\"user\":1,\"item\":{\"video\":%s}}"};
+    uint64_t want[DECODE_REASON_COUNT] = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[512];
+        for (size_t k = 0; k < sizeof of_id / sizeof of_id[0]; k++) {
+            snprintf(text, sizeof text, of_id[k], cases[i].json);
+            assert_reason(*state, cases[i].id, text);
+            want[cases[i].id]++;
+        }
+        snprintf(text, sizeof text, "{\"kind\":\"click\",\"impression\":1,\"time\":%s}",
+                 cases[i].json);
+        assert_reason(*state, cases[i].time, text);
+        want[cases[i].time]++;
+    }
+    assert_memory_equal(decoder_stats(*state)->reasons, want, sizeof want);
+}
+
 static void test_kind(void **state)
 {
     static const char click[] = "{\"impression\":\"i\",\"time\":1}";
@@ -567,6 +609,7 @@ int main(void)
                                        T(test_bad_ids),
                                        T(test_length),
                                        T(test_time),
+                                       T(test_bad_input_numbers_that_are_none),
                                        T(test_kind),
                                        T(test_missing),
                                        T(test_json),

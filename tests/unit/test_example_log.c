@@ -10,7 +10,9 @@
 #include "tests/support/store_fixture.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { SHARD = 2 };
 
@@ -318,6 +320,42 @@ static void ingest_and_learner_meet_in_the_log(void **state)
     assert_int_equal(example_log_backlog(log_), 0);
 }
 
+/* A label is the kind of an example: one that is none is named, and nothing of its block is read.
+ */
+static void test_bad_input_a_label_that_is_none(void **state)
+{
+    (void)state;
+    enum { KIND_AT = 36 }; /* behind impression, user, two times and the rate */
+    static const uint32_t none[] = {EXAMPLE_KINDS, 255, 256, 257, UINT32_MAX};
+    const uint64_t marked = UINT64_C(0x1122334455667788);
+    add(1, 100, EXAMPLE_NEGATIVE);
+    add(marked, 100, EXAMPLE_POSITIVE);
+    commit(101);
+    assert_int_equal(example_log_read(log_, 0, &block, &err), 1);
+    uint8_t *at = NULL;
+    for (size_t i = 0; at == NULL && i + KIND_AT + 4 <= block.bytes.len; i += 4) {
+        at =
+            memcmp(block.bytes.data + i, &marked, sizeof marked) == 0 ? block.bytes.data + i : NULL;
+    }
+    assert_non_null(at);
+    uint32_t kind;
+    memcpy(&kind, at + KIND_AT, sizeof kind);
+    assert_int_equal(kind, EXAMPLE_POSITIVE);
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+        char expected[128];
+        memcpy(at + KIND_AT, &none[i], sizeof none[i]);
+        assert_int_equal(example_block_parse(&block, &schema, &err), UNDINE_ECORRUPT);
+        (void)snprintf(expected, sizeof expected,
+                       "example 1 is of kind %u, which is no label: expected 0..%d", none[i],
+                       EXAMPLE_KINDS - 1);
+        assert_non_null(strstr(err.msg, expected));
+        assert_int_equal(block.n_examples, 0);
+    }
+    memcpy(at + KIND_AT, &kind, sizeof kind);
+    assert_int_equal(example_block_parse(&block, &schema, &err), UNDINE_OK);
+    assert_int_equal(block.n_examples, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +367,7 @@ int main(void)
         TEST(only_whole_blocks_are_trimmed),
         TEST(large_commits_are_cut_into_blocks),
         TEST(damaged_blocks_are_refused),
+        TEST(test_bad_input_a_label_that_is_none),
         TEST(waits_end_by_time_and_by_stop),
         TEST(ingest_and_learner_meet_in_the_log),
     };

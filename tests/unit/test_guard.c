@@ -163,6 +163,9 @@ static bool all_weights_finite(const struct trainer *t)
     for (size_t i = 0; i < model_n_values(t->model); i++) {
         finite = finite && isfinite(model_values(t->model)[i]);
     }
+    for (size_t i = 0; i < model_n_values(t->model) * optimizer_slots(t->opt.optimizer.kind); i++) {
+        finite = finite && isfinite(t->dense_slot[i]);
+    }
     for (uint32_t k = 0; k < t->schema.n_tables; k++) {
         for (uint32_t row = 0; row < t->table[k].n_rows; row++) {
             const struct table_row *r = table_row(&t->table[k], row);
@@ -235,39 +238,63 @@ static void test_a_restart_stops_at_the_same_example(void **state)
     teardown(&again);
 }
 
-/* A rate at which learning diverges: batches are skipped, then learning stops; no weight is ever
- * infinite or NaN. */
-static void test_a_rate_that_diverges(void **state)
+/* Passes over the stream until learning stops; no weight, slot or statistic is ever infinite or
+ * NaN.
+ */
+static int learn_finite(struct fixture *f)
+{
+    int rc = UNDINE_OK;
+    for (uint32_t pass = 0; rc >= 0 && pass < 20; pass++) {
+        struct example_block block = example_stream_block(&f->stream, 0, EXAMPLES);
+        block.first_seq = (uint64_t)pass * EXAMPLES;
+        rc = trainer_learn(f->trainer, &block, UINT32_MAX, &f->err);
+        assert_true(all_weights_finite(f->trainer));
+    }
+    return rc;
+}
+
+/* A rate at which learning diverges: batches are skipped, then learning stops. */
+static void test_bad_input_a_rate_that_diverges(void **state)
 {
     (void)state;
     static const enum optimizer_kind kinds[] = {OPTIMIZER_SGD, OPTIMIZER_ADAGRAD, OPTIMIZER_ADAM,
                                                 OPTIMIZER_FTRL};
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+    static const double rates[] = {10.0, 1e3, 1e6}; /* 10: what a configuration may ask for */
+    for (size_t i = 0; i < 12; i++) {
         struct fixture f;
         struct trainer_options o = trainers_options();
-        o.optimizer.kind = kinds[i];
-        o.optimizer.rate = o.optimizer.dense_rate = 1e6;
+        o.optimizer.kind = kinds[i / 3];
+        o.optimizer.rate = o.optimizer.dense_rate = rates[i % 3];
         o.guard.skipped_max = 3;
         setup(&f, &o);
-        int rc = UNDINE_OK;
-        for (uint32_t pass = 0; rc >= 0 && pass < 20; pass++) {
-            struct example_block block = example_stream_block(&f.stream, 0, EXAMPLES);
-            block.first_seq = (uint64_t)pass * EXAMPLES;
-            rc = trainer_learn(f.trainer, &block, UINT32_MAX, &f.err);
-            assert_true(all_weights_finite(f.trainer));
-        }
-        print_message("optimizer %d: rc %d after %llu batches, %llu skipped: %s\n", (int)kinds[i],
-                      rc, (unsigned long long)f.trainer->counters.batches,
-                      (unsigned long long)f.trainer->counters.batches_skipped,
-                      rc < 0 ? f.err.msg : "");
+        int rc = learn_finite(&f);
+        print_message("optimizer %zu, rate %g: rc %d after %llu batches, %llu skipped\n", i / 3,
+                      rates[i % 3], rc, (unsigned long long)f.trainer->counters.batches,
+                      (unsigned long long)f.trainer->counters.batches_skipped);
         assert_true(rc >= 0 || rc == UNDINE_EGUARD);
-        assert_true(kinds[i] != OPTIMIZER_SGD || rc == UNDINE_EGUARD);
+        assert_true(rates[i % 3] < 1e6 || rc == UNDINE_EGUARD);
         if (rc == UNDINE_EGUARD) {
             assert_non_null(strstr(f.err.msg, "the model has diverged"));
+            assert_true(f.trainer->counters.batches_skipped >= 3);
             assert_int_equal(f.refused, f.trainer->counters.batches_skipped + 1);
         }
         teardown(&f);
     }
+}
+
+/* Without a guard the batches are skipped for ever, and the weights stay as they were. */
+static void test_bad_input_divergence_without_a_guard(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct trainer_options o = trainers_options();
+    o.optimizer.rate = o.optimizer.dense_rate = 1e6;
+    o.guard.skipped_max = 0;
+    setup(&f, &o);
+    assert_true(learn_finite(&f) >= 0);
+    assert_true(f.trainer->counters.batches_skipped > 300);
+    assert_true(f.trainer->counters.batches_skipped < f.trainer->counters.batches);
+    teardown(&f);
 }
 
 int main(void)
@@ -280,7 +307,8 @@ int main(void)
         cmocka_unit_test(test_a_band_stops_the_trainer),
         cmocka_unit_test(test_missing_features_stop_the_trainer),
         cmocka_unit_test(test_a_restart_stops_at_the_same_example),
-        cmocka_unit_test(test_a_rate_that_diverges),
+        cmocka_unit_test(test_bad_input_a_rate_that_diverges),
+        cmocka_unit_test(test_bad_input_divergence_without_a_guard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
