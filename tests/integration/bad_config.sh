@@ -52,9 +52,9 @@ variant() {
     "$c" "$tmp/$1.yaml" "$2"
   echo "$tmp/$1.yaml"
 }
-no_sequence='t[:t.index("sequences:")] + t[t.index("topics:"):]'
-refused 'model.product is true, but the schema has no sequence' "$(variant plain "$no_sequence")" model.product=true
-refused 'model.sum_history is true, but the schema has no sequence' "$(variant plain "$no_sequence")" model.sum_history=true
+printf '%s\n' 'tables: {item: 4}' 'fields: [{name: item, of: candidate}]' > "$tmp/plain.yaml"
+refused 'model.product is true, but the schema has no sequence' "$tmp/plain.yaml" model.product=true
+refused 'model.sum_history is true, but the schema has no sequence' "$tmp/plain.yaml" model.sum_history=true
 refused 'sequence `clicks`: field `user` is not declared with `of: candidate`' "$(variant user 't.replace("fields: [item, category]", "fields: [item, user]")')"
 refused '`sequences[].fields` is empty, expected at least one entry' "$(variant none 't.replace("fields: [item, category]", "fields: []")')"
 refused '`sequences[].length` is 4097, expected 1..4096' "$(variant long 't.replace("length: 20", "length: 4097")')"
