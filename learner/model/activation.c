@@ -75,10 +75,11 @@ static double *part_of(struct job *j, size_t i)
     return (double *)j->scratch->parts.data + i * 3 * j->a->stride;
 }
 
-static struct dice_channels dice_channels(struct job *j)
+struct dice_channels activation_dice_channels(const struct activation *a,
+                                              const struct activation_scratch *scratch)
 {
-    const real *alpha = j->scratch->channels.data;
-    return (struct dice_channels){alpha + j->a->stride, alpha + 2 * j->a->stride, alpha};
+    const real *alpha = scratch->channels.data;
+    return (struct dice_channels){alpha + a->stride, alpha + 2 * a->stride, alpha};
 }
 
 static void forward_part(void *ctx, size_t i, size_t who)
@@ -89,7 +90,7 @@ static void forward_part(void *ctx, size_t i, size_t who)
     struct share_rows r = share_chunk(j->n, stride, i);
     real *y = j->out + r.first * stride;
     const real *s = j->s + r.first * stride;
-    struct dice_channels ch = dice_channels(j);
+    struct dice_channels ch = activation_dice_channels(j->a, j->scratch);
     (void)who;
     switch (j->a->kind) {
     case ACT_SIGMOID:
@@ -189,7 +190,7 @@ static void moments(struct job *j, double *mean, double *var)
     }
 }
 
-static void dice_forward(struct job *j)
+static void dice_statistics(struct job *j)
 {
     const struct activation *a = j->a;
     double *mean = j->scratch->sums.data;
@@ -206,7 +207,38 @@ static void dice_forward(struct job *j)
     if (training) {
         dice_update(a, j->pass->statistics, mean, var, !batch);
     }
-    share(j, forward_part);
+}
+
+static bool begin(struct job *j)
+{
+    const struct activation *a = j->a;
+    real *channels = buffer_reals(&j->scratch->channels, 5, a->stride);
+    if (channels == NULL || !buffer_reserve(&j->scratch->sums, 3, a->stride, sizeof(double)) ||
+        !buffer_reserve(&j->scratch->parts, share_count(j->n, a->stride), 3 * a->stride,
+                        sizeof(double))) {
+        return false;
+    }
+    if (a->kind == ACT_PRELU || a->kind == ACT_DICE) {
+        matrix_pad(channels, j->pass->values + a->alpha, 1, a->width, a->stride);
+    }
+    if (a->kind == ACT_DICE) {
+        dice_statistics(j);
+    }
+    return true;
+}
+
+bool activation_dice_begin(const struct activation *a, struct activation_scratch *scratch,
+                           const struct pass *pass, const real *s, size_t n)
+{
+    return begin(&(struct job){.a = a, .scratch = scratch, .pass = pass, .s = s, .n = n});
+}
+
+struct dice_sums activation_dice_part(const struct activation *a,
+                                      const struct activation_scratch *scratch, size_t chunk)
+{
+    double *sums = (double *)scratch->parts.data + chunk * 3 * a->stride;
+    memset(sums, 0, 3 * a->stride * sizeof *sums);
+    return (struct dice_sums){sums, sums + a->stride, sums + 2 * a->stride};
 }
 
 static void dice_backward_part(void *ctx, size_t i, size_t who)
@@ -214,47 +246,40 @@ static void dice_backward_part(void *ctx, size_t i, size_t who)
     struct job *j = ctx;
     size_t stride = j->a->stride;
     struct share_rows r = share_chunk(j->n, stride, i);
-    struct dice_channels ch = dice_channels(j);
-    double *sums = part_of(j, i);
+    struct dice_channels ch = activation_dice_channels(j->a, j->scratch);
+    struct dice_sums sums = activation_dice_part(j->a, j->scratch, i);
     (void)who;
-    memset(sums, 0, 3 * stride * sizeof *sums);
     j->pass->k->dice_backward(j->out + r.first * stride, j->s + r.first * stride, r.n, stride, &ch,
-                              &(struct dice_sums){sums, sums + stride, sums + 2 * stride});
+                              &sums);
 }
 
-static void dice_center_part(void *ctx, size_t i, size_t who)
+void activation_dice_end(const struct activation *a, struct activation_scratch *scratch,
+                         const struct pass *pass, size_t n)
 {
-    struct job *j = ctx;
-    size_t stride = j->a->stride;
-    struct share_rows r = share_chunk(j->n, stride, i);
-    const real *channels = j->scratch->channels.data;
-    (void)who;
-    j->pass->k->dice_center(j->out + r.first * stride, j->s + r.first * stride, r.n, stride,
-                            channels + stride, channels + 3 * stride, channels + 4 * stride);
-}
-
-static void dice_backward(struct job *j)
-{
-    const struct activation *a = j->a;
-    const real *inv = (const real *)j->scratch->channels.data + 2 * a->stride;
-    real *shift = (real *)j->scratch->channels.data + 3 * a->stride;
+    const real *inv = (const real *)scratch->channels.data + 2 * a->stride;
+    real *shift = (real *)scratch->channels.data + 3 * a->stride;
     real *slope = shift + a->stride;
-    double *dalpha = j->scratch->sums.data;
+    double *dalpha = scratch->sums.data;
     const double *dz = dalpha + a->stride;
     const double *dz_z = dz + a->stride;
-    share(j, dice_backward_part);
-    share_sum(dalpha, j->scratch->parts.data, share_count(j->n, a->stride), 3 * a->stride);
-    matrix_add_sums(j->pass->grads + a->alpha, dalpha, a->width);
-    if (!j->scratch->through_statistics || j->n == 0) {
-        return;
-    }
+    share_sum(dalpha, scratch->parts.data, share_count(n, a->stride), 3 * a->stride);
+    matrix_add_sums(pass->grads + a->alpha, dalpha, a->width);
     /* - (1/r) [mean(dz) + z mean(dz z)], z = (s - mean) / r */
-    for (size_t c = 0; c < a->stride; c++) {
+    for (size_t c = 0; scratch->through_statistics && c < a->stride; c++) {
         double inv_c = (double)inv[c];
-        shift[c] = (real)(dz[c] / (double)j->n * inv_c);
-        slope[c] = (real)(dz_z[c] / (double)j->n * inv_c * inv_c);
+        shift[c] = (real)(dz[c] / (double)n * inv_c);
+        slope[c] = (real)(dz_z[c] / (double)n * inv_c * inv_c);
     }
-    share(j, dice_center_part);
+}
+
+void activation_center(const struct activation *a, const struct activation_scratch *scratch,
+                       const struct kernels *k, real *g, const real *s, size_t n)
+{
+    const real *channels = scratch->channels.data;
+    if (a->kind == ACT_DICE && scratch->through_statistics) {
+        k->dice_center(g, s, n, a->stride, channels + a->stride, channels + 3 * a->stride,
+                       channels + 4 * a->stride);
+    }
 }
 
 /* ---- all kinds ---------------------------------------------------------------------------- */
@@ -263,20 +288,10 @@ bool activation_forward(const struct activation *a, struct activation_scratch *s
                         const struct pass *pass, real *y, const real *s, size_t n)
 {
     struct job job = {.a = a, .scratch = scratch, .pass = pass, .out = y, .s = s, .n = n};
-    real *channels = buffer_reals(&scratch->channels, 5, a->stride);
-    if (channels == NULL || !buffer_reserve(&scratch->sums, 3, a->stride, sizeof(double)) ||
-        !buffer_reserve(&scratch->parts, share_count(n, a->stride), 3 * a->stride,
-                        sizeof(double))) {
+    if (!begin(&job)) {
         return false;
     }
-    if (a->kind == ACT_PRELU || a->kind == ACT_DICE) {
-        matrix_pad(channels, pass->values + a->alpha, 1, a->width, a->stride);
-    }
-    if (a->kind == ACT_DICE) {
-        dice_forward(&job);
-    } else {
-        share(&job, forward_part);
-    }
+    share(&job, forward_part);
     return true;
 }
 
@@ -313,7 +328,8 @@ void activation_backward(const struct activation *a, struct activation_scratch *
 {
     struct job job = {.a = a, .scratch = scratch, .pass = pass, .out = g, .y = y, .s = s, .n = n};
     if (a->kind == ACT_DICE) {
-        dice_backward(&job);
+        share(&job, dice_backward_part);
+        activation_dice_end(a, scratch, pass, n);
         return;
     }
     share(&job, backward_part);

@@ -41,9 +41,24 @@ void activation_scratch_release(struct activation_scratch *s);
 /* y, s (n, stride).  False where memory is out. */
 bool activation_forward(const struct activation *a, struct activation_scratch *scratch,
                         const struct pass *pass, real *y, const real *s, size_t n);
-/* After the forward of the same rows in training.  g (n, stride): dL/dy in, dL/ds out.
- * ADDS into the gradient of alpha. */
+/* After the forward of the same rows in training.  g (n, stride): dL/dy in; out: dL/ds but for what
+ * activation_center does.  ADDS into the gradient of alpha. */
 void activation_backward(const struct activation *a, struct activation_scratch *scratch,
                          const struct pass *pass, real *g, const real *y, const real *s, size_t n);
+/* The part of dL/ds that went through the statistics of Dice: once for each row, any rows, before
+ * g is used. */
+void activation_center(const struct activation *a, const struct activation_scratch *scratch,
+                       const struct kernels *k, real *g, const real *s, size_t n);
+
+/* Dice for a caller that goes through the rows itself: begin; the channels for the forward of any
+ * rows; in training a zeroed part for each chunk (share.h) of rows; end, after the last of them. */
+bool activation_dice_begin(const struct activation *a, struct activation_scratch *scratch,
+                           const struct pass *pass, const real *s, size_t n);
+struct dice_channels activation_dice_channels(const struct activation *a,
+                                              const struct activation_scratch *scratch);
+struct dice_sums activation_dice_part(const struct activation *a,
+                                      const struct activation_scratch *scratch, size_t chunk);
+void activation_dice_end(const struct activation *a, struct activation_scratch *scratch,
+                         const struct pass *pass, size_t n);
 
 #endif

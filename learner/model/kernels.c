@@ -194,42 +194,96 @@ static void k_dice(real *restrict y, const real *restrict s, size_t n, size_t st
     }
 }
 
-/* One row group of LANES columns; sums are added in double. */
+/* g: dL/dy in, dL/ds out; returns y.  ADDS into three sums, LANES apart. */
+static inline __attribute__((always_inline)) real
+dice_backward_lane(real *g, real s, real mean, real inv, real alpha, real *sums)
+{
+    real p, q;
+    real z = (s - mean) * inv;
+    sigmoid_lane(&p, &q, z);
+    real slope = p + alpha * q;
+    real dz = *g * (R(1.0) - alpha) * s * p * q;
+    sums[0] += *g * q * s;
+    sums[LANES] += dz;
+    sums[2 * LANES] += dz * z;
+    *g = *g * slope + dz * inv;
+    return s * slope;
+}
+
+/* So many rows are summed in real, then in double. */
+enum { SUM_ROWS = 32 };
+
+/* LANES columns of at most SUM_ROWS rows. */
 static inline __attribute__((always_inline)) void
-dice_backward_lanes(real *restrict g, const real *restrict s, const real *restrict mean,
-                    const real *restrict inv, const real *restrict alpha, real *restrict sums)
+dice_backward_columns(real *restrict g, const real *restrict s, size_t rows, size_t stride,
+                      const real *restrict mean, const real *restrict inv,
+                      const real *restrict alpha, real *restrict part)
+{
+    for (size_t r = 0; r < rows; r++, g += stride, s += stride) {
+        FOR_LANES
+        {
+            (void)dice_backward_lane(&g[l], s[l], mean[l], inv[l], alpha[l], &part[l]);
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void add_lanes(double *restrict to,
+                                                            const real *restrict part)
 {
     FOR_LANES
     {
-        real p, q;
-        real z = (s[l] - mean[l]) * inv[l];
-        sigmoid_lane(&p, &q, z);
-        real dz = g[l] * (R(1.0) - alpha[l]) * s[l] * p * q;
-        sums[l] += g[l] * q * s[l];
-        sums[LANES + l] += dz;
-        sums[2 * LANES + l] += dz * z;
-        g[l] = g[l] * (p + alpha[l] * q) + dz * inv[l];
+        to[l] += (double)part[l];
     }
 }
 
 static void k_dice_backward(real *restrict g, const real *restrict s, size_t n, size_t stride,
                             const struct dice_channels *ch, const struct dice_sums *sums)
 {
-    enum { ROWS = 32 }; /* so many rows are summed in real, then in double */
-    for (size_t i = 0; i < n; i += ROWS) {
-        size_t rows = n - i < ROWS ? n - i : ROWS;
+    for (size_t i = 0; i < n; i += SUM_ROWS) {
+        size_t rows = n - i < SUM_ROWS ? n - i : SUM_ROWS;
         for (size_t c = 0; c < stride; c += LANES) {
             real part[3 * LANES] = {0};
-            for (size_t r = 0; r < rows; r++) {
-                size_t at = (i + r) * stride + c;
-                dice_backward_lanes(g + at, s + at, ch->mean + c, ch->inv + c, ch->alpha + c, part);
-            }
-            FOR_LANES
-            {
-                sums->dalpha[c + l] += (double)part[l];
-                sums->dz[c + l] += (double)part[LANES + l];
-                sums->dz_z[c + l] += (double)part[2 * LANES + l];
-            }
+            dice_backward_columns(g + i * stride + c, s + i * stride + c, rows, stride,
+                                  ch->mean + c, ch->inv + c, ch->alpha + c, part);
+            add_lanes(sums->dalpha + c, part);
+            add_lanes(sums->dz + c, part + LANES);
+            add_lanes(sums->dz_z + c, part + 2 * LANES);
+        }
+    }
+}
+
+static inline __attribute__((always_inline)) void
+dice_dot_backward_columns(real *restrict g, const real *restrict d, const real *restrict s,
+                          size_t rows, size_t stride, const real *restrict mean,
+                          const real *restrict inv, const real *restrict alpha,
+                          const real *restrict w, real *restrict part)
+{
+    for (size_t r = 0; r < rows; r++, g += stride, s += stride) {
+        FOR_LANES
+        {
+            real g_l = d[r] * w[l];
+            real y = dice_backward_lane(&g_l, s[l], mean[l], inv[l], alpha[l], &part[l]);
+            part[3 * LANES + l] += d[r] * y;
+            g[l] = g_l;
+        }
+    }
+}
+
+static void k_dice_dot_backward(real *restrict g, double *restrict dw, const real *restrict d,
+                                const real *restrict s, size_t n, size_t stride,
+                                const struct dice_channels *ch, const real *restrict w,
+                                const struct dice_sums *sums)
+{
+    for (size_t i = 0; i < n; i += SUM_ROWS) {
+        size_t rows = n - i < SUM_ROWS ? n - i : SUM_ROWS;
+        for (size_t c = 0; c < stride; c += LANES) {
+            real part[4 * LANES] = {0};
+            dice_dot_backward_columns(g + i * stride + c, d + i, s + i * stride + c, rows, stride,
+                                      ch->mean + c, ch->inv + c, ch->alpha + c, w + c, part);
+            add_lanes(sums->dalpha + c, part);
+            add_lanes(sums->dz + c, part + LANES);
+            add_lanes(sums->dz_z + c, part + 2 * LANES);
+            add_lanes(dw + c, part + 3 * LANES);
         }
     }
 }
@@ -298,6 +352,24 @@ static void k_dot(real *restrict out, const real *restrict x, size_t n, size_t s
     }
 }
 
+static void k_dice_dot(real *restrict out, const real *restrict s, size_t n, size_t stride,
+                       const struct dice_channels *ch, const real *restrict w, real bias)
+{
+    const real *restrict mean = ch->mean, *restrict inv = ch->inv, *restrict alpha = ch->alpha;
+    for (size_t i = 0; i < n; i++, s += stride) {
+        real acc[LANES] = {0};
+        for (size_t c = 0; c < stride; c += LANES) {
+            FOR_LANES
+            {
+                real p, q;
+                sigmoid_lane(&p, &q, (s[c + l] - mean[c + l]) * inv[c + l]);
+                acc[l] += s[c + l] * (p + alpha[c + l] * q) * w[c + l];
+            }
+        }
+        out[i] = bias + sum_lanes(acc);
+    }
+}
+
 static void k_dot_backward(real *restrict g, double *restrict dw, const real *restrict d,
                            const real *restrict x, size_t n, size_t stride, const real *restrict w)
 {
@@ -355,13 +427,12 @@ static void k_pool(real *restrict v, const real *restrict a, const real *restric
     }
 }
 
-static void k_pool_backward(real *restrict da, real *restrict de, const real *restrict g,
-                            const real *restrict a, const real *restrict e, size_t n, size_t stride)
+static void k_outer(real *restrict e, const real *restrict a, const real *restrict v, size_t n,
+                    size_t stride, bool add)
 {
-    for (size_t i = 0; i < n; i++, e += stride, de += stride) {
-        da[i] = dot_row(g, e, stride);
+    for (size_t i = 0; i < n; i++, e += stride) {
         for (size_t j = 0; j < stride; j++) {
-            de[j] += a[i] * g[j];
+            e[j] = (add ? e[j] : R(0.0)) + a[i] * v[j];
         }
     }
 }
@@ -378,6 +449,8 @@ const struct kernels KERNELS_PASTE(kernels, KERNELS_ISA) = {
     .prelu_backward = k_prelu_backward,
     .dice = k_dice,
     .dice_backward = k_dice_backward,
+    .dice_dot = k_dice_dot,
+    .dice_dot_backward = k_dice_dot_backward,
     .dice_center = k_dice_center,
     .moments = k_moments,
     .column_sums = k_column_sums,
@@ -387,7 +460,7 @@ const struct kernels KERNELS_PASTE(kernels, KERNELS_ISA) = {
     .mix_columns = k_mix_columns,
     .mix_backward = k_mix_backward,
     .pool = k_pool,
-    .pool_backward = k_pool_backward,
+    .outer = k_outer,
     .softmax = k_softmax,
     .exp_negative = k_exp_negative,
 };

@@ -73,6 +73,15 @@ struct kernels {
     /* g: dL/dy in; out: dL/ds with constant statistics.  ADDS into the sums. */
     void (*dice_backward)(real *g, const real *s, size_t n, size_t stride,
                           const struct dice_channels *ch, const struct dice_sums *sums);
+    /* The two above with a dot product on top, y and dL/dy never written:
+     * out (n) = bias + y w (stride). */
+    void (*dice_dot)(real *out, const real *s, size_t n, size_t stride,
+                     const struct dice_channels *ch, const real *w, real bias);
+    /* d (n): dL/dout in; g (n, stride): dL/ds out, with constant statistics.  ADDS into the sums,
+     * and d y into dw (stride). */
+    void (*dice_dot_backward)(real *g, double *dw, const real *d, const real *s, size_t n,
+                              size_t stride, const struct dice_channels *ch, const real *w,
+                              const struct dice_sums *sums);
     /* g -= shift + slope (s - mean): the part that went through the statistics. */
     void (*dice_center)(real *g, const real *s, size_t n, size_t stride, const real *mean,
                         const real *shift, const real *slope);
@@ -97,9 +106,8 @@ struct kernels {
 
     /* v (stride) = sum of a (n) times the rows of e (n, stride). */
     void (*pool)(real *v, const real *a, const real *e, size_t n, size_t stride);
-    /* da[i] = g . e[i];  de[i] += a[i] g. */
-    void (*pool_backward)(real *da, real *de, const real *g, const real *a, const real *e, size_t n,
-                          size_t stride);
+    /* e (n, stride) = [e if add] + a (n) v (stride). */
+    void (*outer)(real *e, const real *a, const real *v, size_t n, size_t stride, bool add);
     /* In place over n values, any n > 0; the largest is subtracted first. */
     void (*softmax)(real *a, size_t n);
     /* out = e^x for x <= 0, n a multiple of KERNELS_LANES; relative error <= 2e-7 (float),

@@ -315,8 +315,11 @@ static bool backward(struct model *m, struct model_scratch *s, const struct batc
                         .product = m->product};
     real *dx = buffer_reals(&s->dx, batch->n, m->x_stride);
     const real *ds_0 = tower_backward(&m->mlp, &s->mlp, &pass, dlogit, batch->n);
-    if (dx == NULL || ds_0 == NULL ||
-        !dense_backward(&m->mlp.layer[0].dense, &s->mlp.layer[0].dense, &pass, dx, ds_0, s->x.data,
+    if (dx == NULL || ds_0 == NULL) {
+        return false;
+    }
+    tower_center_all(&m->mlp, &s->mlp, &pass, batch->n);
+    if (!dense_backward(&m->mlp.layer[0].dense, &s->mlp.layer[0].dense, &pass, dx, ds_0, s->x.data,
                         m->x_stride, batch->n)) {
         return false;
     }

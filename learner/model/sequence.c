@@ -266,19 +266,31 @@ bool sequence_forward(const struct sequence *q, struct sequence_scratch *s, cons
 
 /* ---- backward ----------------------------------------------------------------------------- */
 
-/* Through v = sum of weight times e: de is zeroed and gets its first share, da is written. */
+/* Steps that no example looks at. */
+static void zero_unseen(const struct pool_job *j, size_t shard)
+{
+    const struct shards *shards = &j->s->shards;
+    const uint32_t *seen = shards->seen.data, *offset = j->in->step_offset;
+    size_t stride = j->q->e_stride;
+    for (uint32_t k = shards->sequence[shard]; k < shards->sequence[shard + 1]; k++) {
+        if (seen[k] == seen[k + 1]) {
+            memset((real *)j->s->de.data + offset[k] * stride, 0,
+                   (offset[k + 1] - offset[k]) * stride * sizeof(real));
+        }
+    }
+}
+
+/* Through v = sum of weight times e.  With a unit: da, and it hands de its share; without: de. */
 static void backward_pool(void *ctx, size_t shard, size_t who)
 {
     const struct pool_job *j = ctx;
     const struct sequence *q = j->q;
     const struct unit_input *u = j->in;
     const struct shards *shards = &j->s->shards;
-    size_t from = u->step_offset[shards->sequence[shard]];
-    size_t to = u->step_offset[shards->sequence[shard + 1]];
     real *de = j->s->de.data;
     real *dv = (real *)j->s->v.data + who * q->e_stride;
-    memset(de + from * q->e_stride, 0, (to - from) * q->e_stride * sizeof *de);
     memset(dv, 0, q->e_stride * sizeof *dv);
+    zero_unseen(j, shard);
     for (uint32_t x = shards->first[shard]; x < shards->first[shard + 1]; x++) {
         size_t b = ((const uint32_t *)shards->order.data)[x];
         size_t steps = u->pair[b + 1] - u->pair[b];
@@ -286,8 +298,11 @@ static void backward_pool(void *ctx, size_t shard, size_t who)
         const real *a = (const real *)j->s->a.data + u->pair[b];
         real *da = (real *)j->s->da.data + u->pair[b];
         memcpy(dv, j->dx + b * j->x_stride + q->x, q->e * sizeof *dv);
-        j->pass->k->pool_backward(da, de + at, dv, a, u->e + at, steps, q->e_stride);
-        if (q->din && steps > 0) {
+        if (!q->din) {
+            j->pass->k->outer(de + at, a, dv, steps, q->e_stride,
+                              !shards_first(shards, u->of_example, x));
+        } else if (steps > 0) {
+            j->pass->k->dot(da, u->e + at, steps, q->e_stride, dv, 0);
             normalize_backward(q, da, a, steps);
         }
     }
@@ -327,7 +342,9 @@ bool sequence_backward(const struct sequence *q, struct sequence_scratch *s,
     }
     struct pool_job job = {.q = q, .s = s, .pass = pass, .in = &u, .dx = dx, .x_stride = x_stride};
     workers_run(pass->workers, s->shards.n, backward_pool, &job);
-    if (q->din && !unit_backward(&q->unit, &s->unit, pass, &u, &s->shards, de, dq, s->da.data)) {
+    struct unit_pooled pooled = {s->a.data, dx + q->x, x_stride};
+    if (q->din &&
+        !unit_backward(&q->unit, &s->unit, pass, &u, &s->shards, &pooled, de, dq, s->da.data)) {
         return false;
     }
     cross_backward_steps(&q->cross, &s->sum, in, de);

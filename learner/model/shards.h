@@ -20,6 +20,13 @@ struct shards {
     uint32_t sequence[SHARDS_MAX + 1]; /* the first that shard i holds; all have a shard */
 };
 
+/* Is order[x] the first of its sequence's examples? */
+static inline bool shards_first(const struct shards *s, const uint32_t *of_example, size_t x)
+{
+    uint32_t i = ((const uint32_t *)s->order.data)[x];
+    return ((const uint32_t *)s->seen.data)[of_example[i]] == x;
+}
+
 /* n examples.  False where memory is out. */
 bool shards_cut(struct shards *s, const struct batch_sequences *in, size_t n);
 void shards_release(struct shards *s);

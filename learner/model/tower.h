@@ -42,9 +42,15 @@ real *tower_input(const struct tower *t, struct tower_scratch *s, size_t n);
 /* From s_0 on; out (n). */
 bool tower_forward(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
                    real *out, size_t n);
-/* dout (n) to dL/ds_0, which stays in the scratch and is returned; NULL where memory is out.
- * ADDS into the gradients of all but W_0 and b_0. */
+/* dout (n) to dL/ds_0, which stays in the scratch and is returned, to be centered before it is
+ * used; NULL where memory is out.  ADDS into the gradients of all but W_0 and b_0. */
 const real *tower_backward(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
                            const real *dout, size_t n);
+/* activation_center of dL/ds_0: rows first .. first + n - 1, each once, by whoever is about to read
+ * them; or all n rows. */
+void tower_center(const struct tower *t, const struct tower_scratch *s, const struct pass *pass,
+                  size_t first, size_t n);
+void tower_center_all(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
+                      size_t n);
 
 #endif

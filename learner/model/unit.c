@@ -39,6 +39,7 @@ void unit_scratch_release(struct unit_scratch *s)
     buffer_release(&s->query);
     buffer_release(&s->p);
     buffer_release(&s->dp);
+    buffer_release(&s->dv);
     buffer_release(&s->sums);
     tower_scratch_release(&s->tower);
 }
@@ -239,9 +240,11 @@ static bool backward_reserve(const struct unit *u, struct unit_scratch *s, const
         buffer_reals(&s->p, workers * u->k, u->e_stride) == NULL ||
         buffer_reals(&s->dp, workers * u->e, u->k_stride) == NULL ||
         buffer_reals(&s->query, n, u->k_stride) == NULL ||
+        buffer_reals(&s->dv, workers, u->e_stride) == NULL ||
         !buffer_reserve(&s->sums, workers, u->k_stride, sizeof(double))) {
         return false;
     }
+    memset(s->dv.data, 0, workers * u->e_stride * sizeof(real));
     for (size_t f = 0; f < 3; f++) {
         matrix_transpose(fold_t_of(u, &s->fold_t, f), fold_of(u, &s->fold, f), u->e, u->k,
                          u->k_stride, u->e_stride);
@@ -255,9 +258,22 @@ struct backward_job {
     struct pass pass; /* of a worker, who shares nothing further */
     const struct unit_input *in;
     const struct shards *shards;
+    const struct unit_pooled *pooled;
     const real *ds_0;
     real *de, *dq;
 };
+
+/* The steps' share of the pooled vector: the first example of a sequence writes. */
+static void backward_pooled(const struct backward_job *j, size_t i, size_t who, bool first)
+{
+    const struct unit *u = j->u;
+    size_t steps = j->in->pair[i + 1] - j->in->pair[i];
+    size_t step = j->in->step_offset[j->in->of_example[i]];
+    real *dv = (real *)j->s->dv.data + who * u->e_stride;
+    memcpy(dv, j->pooled->dv + i * j->pooled->dv_stride, u->e * sizeof *dv);
+    j->pass.k->outer(j->de + step * u->e_stride, j->pooled->weight + j->in->pair[i], dv, steps,
+                     u->e_stride, !first);
+}
 
 /* Example i with steps > 0: de += ds_0 P^T;  dP = e^T ds_0, and what follows from it, into the
  * shard's dfold. */
@@ -313,12 +329,14 @@ static void backward_shard(void *ctx, size_t shard, size_t who)
         size_t i = ((const uint32_t *)j->shards->order.data)[x];
         size_t steps = j->in->pair[i + 1] - j->in->pair[i];
         real *dquery = (real *)j->s->query.data + i * u->k_stride;
+        tower_center(&u->tower, &j->s->tower, &j->pass, j->in->pair[i], steps);
         memset(sums, 0, u->k_stride * sizeof *sums);
         j->pass.k->column_sums(sums, j->ds_0 + j->in->pair[i] * u->k_stride, steps, u->k_stride);
         for (size_t c = 0; c < u->k_stride; c++) {
             dquery[c] = (real)sums[c];
         }
         if (steps > 0) {
+            backward_pooled(j, i, who, shards_first(j->shards, j->in->of_example, x));
             backward_example(j, i, who, dfold);
         }
     }
@@ -362,14 +380,14 @@ static void backward_query(const struct unit *u, struct unit_scratch *s, const s
 }
 
 bool unit_backward(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
-                   const struct unit_input *in, const struct shards *shards, real *de, real *dq,
-                   const real *da)
+                   const struct unit_input *in, const struct shards *shards,
+                   const struct unit_pooled *pooled, real *de, real *dq, const real *da)
 {
     const real *ds_0 = tower_backward(&u->tower, &s->tower, pass, da, in->pair[in->n]);
     if (ds_0 == NULL || !backward_reserve(u, s, pass, in->n, shards->n)) {
         return false;
     }
-    struct backward_job job = {u, s, pass_alone(pass), in, shards, ds_0, de, dq};
+    struct backward_job job = {u, s, pass_alone(pass), in, shards, pooled, ds_0, de, dq};
     workers_run(pass->workers, shards->n, backward_shard, &job);
     share_sum_reals(s->dfold.data, s->dparts.data, shards->n, 2 * (size_t)u->e * u->k_stride);
     backward_query(u, s, pass, in, dq);

@@ -29,6 +29,7 @@ struct unit_scratch {
     struct buffer dparts; /* of the first two, those of each shard */
     struct buffer query;  /* c W_c + b (B, k_stride); backward: sums of ds_0 over steps */
     struct buffer p, dp;  /* P or its transpose; dP; of each worker */
+    struct buffer dv;     /* padded; of each worker */
     struct buffer sums;   /* double (k_stride), of each worker */
     struct tower_scratch tower;
 };
@@ -43,6 +44,13 @@ struct unit_input {
     const size_t *pair;          /* (B+1) */
 };
 
+/* What the pooled steps v = sum of weight times e hand back: de += weight dv. */
+struct unit_pooled {
+    const real *weight; /* (pairs) */
+    const real *dv;     /* (B) rows of E, dv_stride apart */
+    size_t dv_stride;
+};
+
 /* prefix at most 52 bytes. */
 void unit_declare(struct unit *u, struct params *p, const char *prefix, uint32_t e,
                   const struct model_options *opt);
@@ -52,10 +60,10 @@ void unit_scratch_release(struct unit_scratch *s);
 /* a (pairs).  False where memory is out. */
 bool unit_forward(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
                   const struct unit_input *in, real *a);
-/* da (pairs).  ADDS into de (T, e_stride), dq (B, e_stride) and the gradients.  shards: of the
- * batch's sequences. */
+/* da (pairs).  de (T, e_stride) is written, with the share of `pooled`; ADDS into dq (B, e_stride)
+ * and the gradients.  shards: of the batch's sequences. */
 bool unit_backward(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
-                   const struct unit_input *in, const struct shards *shards, real *de, real *dq,
-                   const real *da);
+                   const struct unit_input *in, const struct shards *shards,
+                   const struct unit_pooled *pooled, real *de, real *dq, const real *da);
 
 #endif

@@ -120,9 +120,15 @@ static void golden_fill(struct dice *d)
     alpha(d)[1] = R(-0.1);
 }
 
+static void backward(struct dice *d)
+{
+    activation_backward(&d->act, &d->scratch, &d->pass, d->g, d->y, d->s, d->n);
+    activation_center(&d->act, &d->scratch, d->pass.k, d->g, d->s, d->n);
+}
+
 static void golden_check(struct dice *d, const double ds[3][2])
 {
-    activation_backward(&d->act, &d->scratch, &d->pass, d->g, d->y, d->s, 3);
+    backward(d);
     for (size_t i = 0; i < 3; i++) {
         for (size_t c = 0; c < 2; c++) {
             assert_near((double)*at(d, d->y, i, c), GOLDEN_Y[i][c], "y");
@@ -202,7 +208,7 @@ static void test_d1_gradient(void **state)
             randomize(&d, 10 + k);
             memcpy(g, d.g, sizeof g);
             forward_only(&d);
-            activation_backward(&d.act, &d.scratch, &d.pass, d.g, d.y, d.s, d.n);
+            backward(&d);
             for (size_t i = 0; i < d.n; i++) {
                 for (size_t c = 0; c < 5; c++) {
                     double want = slope(&d, g, at(&d, d.s, i, c));
@@ -232,7 +238,7 @@ static void test_d2_bracket_sums_to_zero(void **state)
     real g[ROWS_MAX * STRIDE];
     memcpy(g, d.g, sizeof g);
     forward_only(&d);
-    activation_backward(&d.act, &d.scratch, &d.pass, d.g, d.y, d.s, d.n);
+    backward(&d);
     for (size_t c = 0; c < 5; c++) {
         double bracket = 0.0;
         for (size_t i = 0; i < d.n; i++) {

@@ -183,6 +183,39 @@ static void check_dice(const struct kernels *k, struct fields *f)
     }
 }
 
+/* Dice with a dot product on top is Dice, then the dot product. */
+static void check_dice_dot(const struct kernels *k, struct fields *f)
+{
+    struct dice_channels ch = {f->mean, f->inv, f->alpha};
+    real out[N], apart[N];
+    double sums[3 * STRIDE] = {0}, dw[2][STRIDE] = {{0}};
+    const real *w = f->slope;
+    k->dice(f->y, f->s, N, STRIDE, &ch);
+    k->dot(apart, f->y, N, STRIDE, w, R(0.5));
+    k->dice_dot(out, f->s, N, STRIDE, &ch, w, R(0.5));
+    for (size_t i = 0; i < N; i++) {
+        assert_close((double)out[i], (double)apart[i], k->name, "dice_dot", i);
+    }
+    static real g[SIZE];
+    memset(f->sums, 0, sizeof f->sums);
+    k->dot_backward(f->g, dw[0], out, f->y, N, STRIDE, w);
+    k->dice_backward(f->g, f->s, N, STRIDE, &ch,
+                     &(struct dice_sums){sums, sums + STRIDE, sums + 2 * STRIDE});
+    k->dice_dot_backward(g, dw[1], out, f->s, N, STRIDE, &ch, w,
+                         &(struct dice_sums){f->sums, f->sums + STRIDE, f->sums + 2 * STRIDE});
+    for (size_t i = 0; i < SIZE; i++) {
+        assert_close((double)g[i], (double)f->g[i], k->name, "dice_dot_backward", i);
+    }
+    for (size_t c = 0; c < STRIDE; c++) {
+        assert_close(dw[1][c] / N, dw[0][c] / N, k->name, "dice_dot_backward dw", c);
+    }
+    for (size_t i = 0; i < 3 * STRIDE; i++) {
+        assert_close(f->sums[i] / N, sums[i] / N, k->name, "dice_dot_backward sums", i);
+    }
+    memset(f->sums, 0, sizeof f->sums);
+    memcpy(f->g, f->g0, sizeof f->g);
+}
+
 static void check_activations(const struct kernels *k, struct fields *f)
 {
     double dalpha[STRIDE] = {0};
@@ -295,28 +328,24 @@ static void check_mix(const struct kernels *k, struct fields *f)
 
 static void check_pool(const struct kernels *k, struct fields *f)
 {
-    real a[N], da[N], v[STRIDE];
+    real a[N], v[STRIDE];
     struct random r = {5};
     fill(a, N, &r);
     memcpy(f->g, f->g0, sizeof f->g);
     k->pool(v, a, f->s, N, STRIDE);
-    k->pool_backward(da, f->g, f->mean, a, f->s, N, STRIDE);
+    k->outer(f->g, a, f->mean, N, STRIDE, true);
+    k->outer(f->y, a, f->mean, N, STRIDE, false);
     for (size_t c = 0; c < STRIDE; c++) {
         double sum = 0.0;
         for (size_t i = 0; i < N; i++) {
             sum += (double)a[i] * (double)f->s[i * STRIDE + c];
             assert_close((double)f->g[i * STRIDE + c],
                          (double)f->g0[i * STRIDE + c] + (double)a[i] * (double)f->mean[c], k->name,
-                         "pool de", i);
+                         "outer, added", i);
+            assert_close((double)f->y[i * STRIDE + c], (double)a[i] * (double)f->mean[c], k->name,
+                         "outer", i);
         }
         assert_close((double)v[c] / N, sum / N, k->name, "pool", c);
-    }
-    for (size_t i = 0; i < N; i++) {
-        double sum = 0.0;
-        for (size_t c = 0; c < STRIDE; c++) {
-            sum += (double)f->mean[c] * (double)f->s[i * STRIDE + c];
-        }
-        assert_close((double)da[i] / STRIDE, sum / STRIDE, k->name, "pool da", i);
     }
     double sum = 0.0;
     a[3] = 500;
@@ -336,6 +365,7 @@ static void test_elementwise(void **state)
     for (size_t i = 0; (k = kernels_available(i)) != NULL; i++) {
         fields_init(&f);
         check_dice(k, &f);
+        check_dice_dot(k, &f);
         fields_init(&f);
         check_activations(k, &f);
         fields_init(&f);
