@@ -129,6 +129,11 @@ static int put_block(struct example_log *l, struct undine_err *err)
     return rc;
 }
 
+uint64_t example_log_next(const struct example_log *l)
+{
+    return l->next_seq;
+}
+
 int example_log_add(struct example_log *l, const struct event *impression, enum example_kind kind,
                     int64_t emit_ms, float sample_rate, const struct users_view *views,
                     struct undine_err *err)

@@ -124,6 +124,7 @@ void example_log_wait(struct example_log *l, uint64_t seq, int64_t watermark_ms,
 void example_log_consumed(struct example_log *l, uint64_t seq);
 
 /* ---- any thread ---- */
+uint64_t example_log_next(const struct example_log *l); /* of the next add; ingest thread only */
 uint64_t example_log_head(const struct example_log *l); /* next seq to be written */
 uint64_t example_log_tail(const struct example_log *l); /* oldest seq still stored */
 int64_t example_log_watermark(const struct example_log *l);

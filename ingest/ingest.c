@@ -7,25 +7,6 @@
 
 enum { BACKLOG_WAIT_MS = 100 };
 
-bool ingest_counters_revised(const struct ingest_counters *c, const struct ingest_options *opt)
-{
-    if (opt->join.label == INGEST_LABEL_FNW) {
-        return c->revised == c->clicks_matched + c->clicks_late && c->positives == 0;
-    }
-    return c->revised == (opt->join.late_click == INGEST_LATE_CORRECT ? c->clicks_late : 0);
-}
-
-bool ingest_counters_close(const struct ingest_counters *c)
-{
-    return c->events ==
-               c->applied + c->waiting + c->late + c->duplicate + c->malformed + c->filtered &&
-           c->impressions ==
-               c->positives + c->negatives + c->pending + c->sampled_out + c->dropped &&
-           c->clicks == c->clicks_matched + c->clicks_orphan + c->clicks_late &&
-           c->applied == c->impressions + c->clicks + c->behaviors + c->forgets &&
-           c->revised == c->revised_negatives + c->revised_sampled_out;
-}
-
 /* ---- open and close ---- */
 
 static int ingest_alloc(struct ingest *in, struct undine_err *err)

@@ -11,6 +11,7 @@
 #include "featurestore/example_log.h"
 #include "featurestore/store.h"
 #include "featurestore/users.h"
+#include "ingest/accounting.h"
 #include "ingest/decode.h"
 #include "ingest/source.h"
 
@@ -62,35 +63,6 @@ struct ingest_options {
     const char *config_digest_text; /* the keys and values it is made of, one "key=value" a line */
 };
 
-/* Promise 2: events = applied + waiting + late + duplicate + malformed + filtered, and
- * impressions = positives + negatives + pending + sampled_out + dropped, where each impression counts
- * once, by its first label; besides clicks = matched + orphan + late,
- * applied = impressions + clicks + behaviors + forgets, and
- * revised = revised_negatives + revised_sampled_out: the clicks that gave their impression another
- * label than its first one.  The example log holds positives + negatives + revised + forgets.
- * Stored with every commit. */
-struct ingest_counters {
-    uint64_t events, applied, waiting, late, duplicate, malformed, filtered;
-    uint64_t late_by_kind[EVENT_KINDS], duplicate_by_kind[EVENT_KINDS];
-    uint64_t malformed_by_reason[DECODE_REASON_COUNT];
-    uint64_t impressions; /* applied impressions */
-    uint64_t clicks;      /* applied clicks: matched + orphan + after the deadline */
-    uint64_t behaviors, forgets;
-    uint64_t clicks_matched, clicks_orphan;
-    uint64_t clicks_late;                   /* behind the impression's deadline */
-    uint64_t positives, negatives;          /* examples emitted, the first of each impression */
-    uint64_t pending, sampled_out, dropped; /* dropped: forgotten while pending */
-    uint64_t losses;                        /* accepted losses at the source */
-    /* Examples emitted for impressions that were labelled before, see join.h. */
-    uint64_t revised, revised_negatives, revised_sampled_out;
-    /* Event time from impression to example, summed over all examples (forgets are none). */
-    uint64_t label_delay_ms;
-};
-/* true where all of these hold. */
-bool ingest_counters_close(const struct ingest_counters *c);
-/* true where every click that the options let revise a label has done so, and no other. */
-bool ingest_counters_revised(const struct ingest_counters *c, const struct ingest_options *opt);
-
 /* Does the store belong to this configuration?  1 = yes, 0 = it is new, UNDINE_ESTATE names the key
  * that changed.  ingest_open asks too; to be asked before a source is opened, which may wait. */
 int ingest_check_config(struct store *store, const struct ingest_options *opt,
@@ -120,6 +92,7 @@ int ingest_step(struct ingest *in, struct undine_err *err);
 /* A consistent copy taken at the last commit.  Any thread. */
 struct ingest_status {
     struct ingest_counters counters;
+    struct accounting accounting; /* as it was checked at that commit */
     struct decode_stats decode;
     struct source_stats source;
     struct users_stats users;

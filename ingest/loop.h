@@ -41,6 +41,7 @@ struct ingest {
 
     /* as of now; meta.watermark_ms = everything below it is applied */
     struct meta_ingest meta;
+    struct accounting accounting; /* of the last commit */
     bool dirty;     /* something happened that is not committed */
     bool *moved;    /* per partition: its position is not committed */
     bool caught_up; /* every partition was at its end at the last poll */

@@ -224,7 +224,12 @@ static int check_restored(const struct ingest *in, uint64_t pending, struct undi
                               in->order.n, (unsigned long long)pending,
                               (unsigned long long)c->waiting, (unsigned long long)c->pending);
     }
-    return UNDINE_OK;
+    struct accounting a;
+    accounting_of(&a, c, in->opt, in->order.n, example_log_next(in->log));
+    return accounting_check(&a, err) == UNDINE_OK
+               ? UNDINE_OK
+               : undine_err_prefix(err, "the store's last commit, %llu",
+                                   (unsigned long long)in->meta.commit);
 }
 
 static int restore_events(struct ingest *in, struct undine_err *err)

@@ -262,6 +262,22 @@ static void render_by_kind(struct writer *w, const char *name, const char *help,
     }
 }
 
+static void render_accounting(struct writer *w, const struct accounting *a)
+{
+    const char *name = "undine_accounting_gap";
+    put_header(w, name, "gauge",
+               "What a sum of the accounting is off by, 0 = it comes out; by sum.");
+    for (int i = 0; i < ACCOUNTING_N; i++) {
+        char text[24];
+        (void)snprintf(text, sizeof text, "%" PRId64 "\n", a->gap[i]);
+        put(w, name);
+        put(w, "{");
+        put_label(w, "sum", accounting_name((enum accounting_identity)i));
+        put(w, "} ");
+        put(w, text);
+    }
+}
+
 static void render_malformed(struct writer *w, const struct ingest_counters *c)
 {
     const char *name = "undine_malformed_by_reason_total";
@@ -378,6 +394,7 @@ void metrics_render(struct writer *out, const struct metrics_view *view)
     render_by_kind(out, "undine_duplicate_by_kind_total", "Events with a known id, by kind.",
                    c->duplicate_by_kind);
     render_malformed(out, c);
+    render_accounting(out, &view->status->ingest.accounting);
     render_predictions(out, view->status->learner.bin);
     render_slices(out, view->slices);
     render_process(out, view);

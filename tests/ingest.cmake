@@ -16,6 +16,7 @@ add_library(test_ingest_world STATIC support/ingest_world.c support/join_twin.c 
   support/order_twin.c support/scenario.c support/stream_maker.c)
 target_link_libraries(test_ingest_world PUBLIC undine_ingest test_store_fixture PkgConfig::CMOCKA)
 undine_test(test_join SOURCES unit/test_join.c LIBS test_ingest_world LABELS fast)
+undine_test(test_accounting SOURCES unit/test_accounting.c LIBS test_ingest_world LABELS fast)
 undine_test(test_ingest SOURCES unit/test_ingest.c LIBS test_ingest_world LABELS fast)
 undine_test(test_join_twin SOURCES property/test_join_twin.c LIBS test_ingest_world LABELS fast)
 undine_test(test_order_live SOURCES property/test_order_live.c LIBS test_ingest_world LABELS fast)
