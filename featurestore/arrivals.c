@@ -479,8 +479,8 @@ static int check_rejected(const struct block_header *h, const uint8_t *rejected,
     return UNDINE_OK;
 }
 
-int arrivals_check(const struct schema *schema, const uint8_t *value, size_t len,
-                   struct undine_err *err)
+int arrivals_check(struct arrivals_block *out, const struct schema *schema, const uint8_t *value,
+                   size_t len, struct undine_err *err)
 {
     struct reader r = reader_of(value, len);
     struct block_header h;
@@ -508,6 +508,9 @@ int arrivals_check(const struct schema *schema, const uint8_t *value, size_t len
     }
     if (rc == UNDINE_OK && time_max_ms != h.time_max_ms) {
         rc = damaged(err, "the newest time is not that of its events");
+    }
+    if (rc == UNDINE_OK && out != NULL) {
+        *out = (struct arrivals_block){h.n_events, h.n_rejected, h.shard};
     }
     return rc;
 }

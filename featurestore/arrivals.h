@@ -49,8 +49,13 @@ int arrivals_restore(struct arrivals *a, arrivals_fn fn, void *payload, struct u
 
 size_t arrivals_bytes(const struct arrivals *a); /* memory held */
 
-/* Is this a whole, valid block?  For fuzzing and inspect; never reads past len. */
-int arrivals_check(const struct schema *schema, const uint8_t *value, size_t len,
-                   struct undine_err *err);
+/* Is this a whole, valid block?  For fuzzing and inspect; never reads past len.  out (may be NULL):
+ * what is in it. */
+struct arrivals_block {
+    uint32_t n_events, n_rejected;
+    uint64_t shard;
+};
+int arrivals_check(struct arrivals_block *out, const struct schema *schema, const uint8_t *value,
+                   size_t len, struct undine_err *err);
 
 #endif

@@ -28,6 +28,9 @@ struct store_options {
     uint64_t write_buffer_bytes; /* all memtables together */
     bool sync_every_commit;
     bool read_only; /* for inspect, on a live store too */
+    /* A damaged record of the write-ahead log is an error (UNDINE_ECORRUPT), not the end of it; one
+     * that is cut short at its end is that still, as a crash leaves it. */
+    bool strict_log;
 };
 
 struct store;
@@ -70,6 +73,16 @@ typedef int (*store_meta_fn)(void *payload, const char *name, const uint8_t *val
                              struct undine_err *err);
 int store_scan_meta(struct store *s, const char *prefix, store_meta_fn fn, void *payload,
                     struct undine_err *err);
+
+/* Read every block of every file of a family from disk and check its checksum, what is overwritten
+ * or deleted included.  UNDINE_ECORRUPT names file and place. */
+struct store_verified {
+    uint64_t entries, bytes;    /* keys and values that were read */
+    uint64_t files, file_bytes; /* of the family; the rest lies in the write-ahead log */
+};
+int store_verify(struct store *s, enum store_family f, struct store_verified *out,
+                 struct undine_err *err);
+const char *store_family_name(enum store_family f);
 
 struct store_stats {
     uint64_t commits, bytes_written, syncs, gets; /* since open */

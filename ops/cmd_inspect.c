@@ -7,6 +7,7 @@
 #include "ops/cmd.h"
 #include "ops/store_digest.h"
 #include "ops/store_json.h"
+#include "ops/verify.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -19,6 +20,7 @@ struct inspect {
     int64_t version; /* -1 = the published one */
     int64_t example; /* dump: first of its batch, -1 = the newest dump */
     bool digest;     /* store: its contents as a number */
+    bool verify;     /* store: is everything what was written? */
     struct args_list overrides;
     struct undine_err err;
 };
@@ -38,15 +40,23 @@ static int print(json_t *o, struct inspect *in)
     return UNDINE_OK;
 }
 
+static int find_store(struct inspect *in, char dir[VERSION_PATH_MAX])
+{
+    (void)snprintf(dir, VERSION_PATH_MAX, "%s/store", in->state);
+    if (access(dir, F_OK) == 0) {
+        return UNDINE_OK;
+    }
+    return undine_err_sys(&in->err, UNDINE_ENOTFOUND, errno,
+                          "no store at %s; --state names the directory that `undine run` or "
+                          "`replay` was given",
+                          dir);
+}
+
 static int open_store(struct inspect *in, struct store **out)
 {
     char dir[VERSION_PATH_MAX];
-    (void)snprintf(dir, sizeof dir, "%s/store", in->state);
-    if (access(dir, F_OK) != 0) {
-        return undine_err_sys(&in->err, UNDINE_ENOTFOUND, errno,
-                              "no store at %s; --state names the directory that `undine run` or "
-                              "`replay` was given",
-                              dir);
+    if (find_store(in, dir) != UNDINE_OK) {
+        return in->err.code;
     }
     struct store_options opt = {
         .dir = dir, .cache_bytes = 8 << 20, .write_buffer_bytes = 8 << 20, .read_only = true};
@@ -106,14 +116,52 @@ static int print_digest(struct inspect *in, struct store *store, const struct co
     return print(o, in);
 }
 
+/* The configuration of the store, which --digest and --verify read values by. */
+static int load_config(struct inspect *in, const char *option, struct config **out)
+{
+    if (in->config_file == NULL) {
+        return undine_err_set(&in->err, UNDINE_ECONFIG, "%s needs --config", option);
+    }
+    return config_load(out, in->config_file, in->overrides.item, in->overrides.n, &in->err);
+}
+
+/* The answer on stdout; the first problem is the error. */
+static int print_verified(struct inspect *in, json_t *o, bool valid)
+{
+    const json_t *problems = json_object_get(o, "problems");
+    if (!valid) {
+        const json_t *first = json_array_get(problems, 0);
+        (void)undine_err_set(&in->err, UNDINE_ECORRUPT, "%zu problem%s, the first: %s: %s",
+                             json_array_size(problems), json_array_size(problems) == 1 ? "" : "s",
+                             json_string_value(json_object_get(first, "where")),
+                             json_string_value(json_object_get(first, "what")));
+    }
+    int rc = print(o, in);
+    return rc == UNDINE_OK && !valid ? UNDINE_ECORRUPT : rc;
+}
+
+static int inspect_verify(struct inspect *in)
+{
+    struct config *config = NULL;
+    char dir[VERSION_PATH_MAX];
+    bool valid = false;
+    int rc = load_config(in, "--verify", &config);
+    if (rc == UNDINE_OK) {
+        rc = find_store(in, dir);
+    }
+    if (rc == UNDINE_OK) {
+        json_t *o = verify_state(in->state, config, &valid, &in->err);
+        rc = o == NULL ? in->err.code : print_verified(in, o, valid);
+    }
+    config_free(config);
+    return rc;
+}
+
 static int inspect_digest(struct inspect *in)
 {
     struct config *config = NULL;
     struct store *store = NULL;
-    if (in->config_file == NULL) {
-        return undine_err_set(&in->err, UNDINE_ECONFIG, "--digest needs --config");
-    }
-    int rc = config_load(&config, in->config_file, in->overrides.item, in->overrides.n, &in->err);
+    int rc = load_config(in, "--digest", &config);
     if (rc == UNDINE_OK) {
         rc = open_store(in, &store);
     }
@@ -127,6 +175,9 @@ static int inspect_digest(struct inspect *in)
 
 static int inspect_store(struct inspect *in)
 {
+    if (in->verify) {
+        return inspect_verify(in);
+    }
     return in->digest ? inspect_digest(in) : inspect_meta(in, whole_store);
 }
 
@@ -297,9 +348,11 @@ int cmd_inspect(int argc, char **argv)
          "dump: first example of the batch; default the newest dump"},
         {"user", 0, ARGS_STRING, &in.user, "ID", "user: the id as it stands in the events"},
         {"config", 'c', ARGS_STRING, &in.config_file, "FILE",
-         "user, --digest: the configuration of the store"},
+         "user, --digest, --verify: the configuration of the store"},
         {"digest", 0, ARGS_FLAG, &in.digest, NULL,
          "store: equal numbers for equal contents, however they got there"},
+        {"verify", 0, ARGS_FLAG, &in.verify, NULL,
+         "store: read and count everything anew, versions too; exit code 1 where anything is wrong"},
         {NULL, 'o', ARGS_LIST, &in.overrides, "KEY=VALUE", "override a key of the configuration"},
     };
     int code = args_parse(argc, argv, "inspect store|user|version|malformed|loss|dump [options]",

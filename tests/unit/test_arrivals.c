@@ -104,7 +104,7 @@ static int count_block(void *payload, uint64_t key, const uint8_t *value, size_t
     (void)payload;
     (void)key;
     (void)unused;
-    assert_int_equal(arrivals_check(&schema, value, len, &err), UNDINE_OK);
+    assert_int_equal(arrivals_check(NULL, &schema, value, len, &err), UNDINE_OK);
     n_blocks++;
     return 0;
 }
@@ -257,11 +257,11 @@ static int damage(void *payload, uint64_t key, const uint8_t *value, size_t len,
     assert_non_null(copy);
     for (size_t cut = 0; cut < len; cut++) {
         memcpy(copy, value, cut);
-        assert_int_equal(arrivals_check(&schema, copy, cut, &err), UNDINE_ECORRUPT);
+        assert_int_equal(arrivals_check(NULL, &schema, copy, cut, &err), UNDINE_ECORRUPT);
     }
     memcpy(copy, value, len);
     copy[0] = 2;
-    assert_int_equal(arrivals_check(&schema, copy, len, &err), UNDINE_EVERSION);
+    assert_int_equal(arrivals_check(NULL, &schema, copy, len, &err), UNDINE_EVERSION);
     free(copy);
     return 0;
 }
