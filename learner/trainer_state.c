@@ -1,12 +1,13 @@
 /* trainer_state.c: a trainer's whole state out into a snapshot, and back.
  *
  * A trainer that is restored goes on bit for bit as the one that was copied.  Names (part of the
- * version format):
+ * version format, docs/formats.md):
  *   dense  <parameter>            as model_params lists them: weights and Dice's moving statistics
  *   train  optimizer.<parameter>  (slots, size) f32: state of a trained parameter, kind by kind
  *          trainer.counters       (7) u64: examples, positives, batches, skipped, steps, forgotten,
  *                                 example digest
  *          trainer.retention      (3) u64: rows expired, rows evicted, waiting ids dropped
+ *          trainer.guard          struct guard as it is
  *          regularizer.*          where it has state of its own: l2.log_keep (tables) f64,
  *                                 l2.since (1) u64; window.next (1) u64, window.starts (n) u32;
  *                                 counts (32) u8: checksum of the file that fixed counts are from
@@ -31,6 +32,8 @@
 #include <string.h>
 
 enum { N_COUNTERS = 7, N_RETENTION = 3, METRICS_JSON_MAX = 2048, ROWS_RUN = 1024 };
+_Static_assert(sizeof(struct guard) == (2 + 4 + SCHEMA_FIELDS_MAX) * sizeof(uint64_t),
+               "docs/formats.md says where each of its numbers stands");
 _Static_assert(sizeof(struct retention_counters) == N_RETENTION * sizeof(uint64_t),
                "retention_counters is saved as an array");
 _Static_assert(sizeof(struct trainer_counters) == N_COUNTERS * sizeof(uint64_t),

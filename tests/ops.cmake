@@ -31,6 +31,7 @@ set_target_properties(break_store PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BI
 undine_script_test(verify integration/verify.sh LABELS fast integration)
 undine_script_test(bad_input integration/bad_input.sh LABELS fast integration)
 undine_script_test(bad_config integration/bad_config.sh LABELS fast integration)
+undine_script_test(tensors integration/tensors.sh LABELS fast integration)
 
 # tests/crash: kills and long runs; docs/reliability.md.
 if(NOT UNDINE_TSAN)
