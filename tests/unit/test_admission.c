@@ -255,6 +255,161 @@ static void test_one_instance_is_no_rule(void **state)
     trainer_close(b);
 }
 
+/* In the batch at hand every id that waits is the shared row, as it was before the batch. */
+static void test_ids_that_wait_read_the_shared_row(void **state)
+{
+    struct fixture *f = *state;
+    struct trainer_options o = options(4);
+    struct trainer *t = open_trainer(f, &o);
+    feed(t, f, 0, 640);
+    struct example_block block = example_stream_block(&f->stream, 640, 640 + BATCH);
+    struct batch_builder *b = t->builder;
+    for (uint32_t i = 0; i < BATCH; i++) {
+        assert_int_equal(batch_builder_add(b, &block, i, NULL), 0);
+    }
+    assert_int_equal(batch_builder_gather(b, t->table, NULL), 0);
+    uint32_t shared = 0, own = 0;
+    for (uint32_t i = 0; i < f->schema.n_fields; i++) {
+        uint32_t k = f->schema.fields[i].table;
+        const struct table_row *r = table_row(&t->table[k], 0);
+        for (size_t n = 0; n < b->field[i].n_keys; n++) {
+            uint32_t local = b->field[i].row[n];
+            bool waits = table_find(&t->table[k], b->field[i].key[n]) == TABLE_NONE;
+            assert_int_equal(b->table[k].row[local] == 0, waits);
+            shared += waits;
+            own += !waits;
+            if (waits) {
+                assert_memory_equal(b->table[k].weight + local * DIM, r->value,
+                                    DIM * sizeof(float));
+                assert_true(r->stamp > 0);
+            }
+        }
+    }
+    assert_true(shared > 10 && own > 10);
+    batch_builder_clear(b);
+    trainer_close(t);
+}
+
+/* Nobody is ever admitted: each table learns as if its ids were one.  The twin's rows begin as the
+ * shared one does where all begin at 0; its histories of one length are one, so sums differ in
+ * their order. */
+static void test_the_shared_row_learns_as_one_id(void **state)
+{
+    struct fixture *f = *state;
+    struct trainer_options o = options(ADMISSION_MAX);
+    o.row_scale = 0.0;
+    o.regularizer.kind = REGULARIZER_MBA;
+    o.regularizer.lambda = 0.01;
+    struct trainer *t = open_trainer(f, &o);
+    feed(t, f, 0, 320);
+    for (uint32_t i = 0; i < f->stream.n; i++) {
+        const struct example *e = &f->stream.examples[i];
+        uint64_t *ids = (uint64_t *)(uintptr_t)e->ids;
+        for (uint32_t k = 0; k < f->schema.n_fields; k++) {
+            for (uint32_t n = 0; n < e->counts[k]; n++) {
+                *ids++ = 77;
+            }
+        }
+    }
+    for (uint32_t i = 0; i < f->stream.n_sequences; i++) {
+        const struct example_sequence *q = &f->stream.sequences[i];
+        uint64_t *at = (uint64_t *)(uintptr_t)q->words;
+        for (uint32_t step = 0; step < q->n_steps; step++) {
+            const uint8_t *counts = (const uint8_t *)&at[1];
+            uint32_t n = 0;
+            for (uint32_t k = 0; k < f->schema.sequences[0].n_fields; k++) {
+                n += counts[k];
+            }
+            for (at += 2; n > 0; n--) {
+                *at++ = 77;
+            }
+        }
+    }
+    o.admission = 0;
+    struct trainer *twin = open_trainer(f, &o);
+    feed(twin, f, 0, 320);
+    double worst = 0.0, size = 0.0;
+    for (uint32_t k = 0; k < f->schema.n_tables; k++) {
+        assert_int_equal(twin->table[k].n_rows, 1);
+        assert_int_equal(t->table[k].n_rows, 1);
+        const struct table_row *a = table_row(&t->table[k], 0), *b = table_row(&twin->table[k], 0);
+        assert_true(a->count == b->count && a->count > 0.0f);
+        for (uint32_t d = 0; d < DIM; d++) {
+            worst = fmax(worst, fabs((double)a->value[d] - (double)b->value[d]));
+            size = fmax(size, fabs((double)a->value[d]));
+        }
+    }
+    print_message("weights up to %g, largest difference %g\n", size, worst);
+    assert_true(size > 0.01 && worst < 1e-3 * size);
+    trainer_close(t);
+    trainer_close(twin);
+}
+
+/* A user who asks for it is forgotten while waiting, too: the id counts from 0 again. */
+static void test_a_waiting_id_is_forgotten(void **state)
+{
+    struct fixture *f = *state;
+    struct trainer_options o = options(1000);
+    o.expire_after_ms = 30 * DAY_MS;
+    struct trainer *t = open_trainer(f, &o);
+    feed(t, f, 0, 320);
+    uint32_t k = f->schema.fields[STREAM_USER].table;
+    const struct table *waiting = &t->admission.table[k].waiting;
+    uint64_t key = table_row(waiting, 5)->key;
+    uint64_t live = t->retention.live_bytes, n = waiting->n_rows;
+    struct example *e = &f->stream.examples[320];
+    const struct example before = *e;
+    uint8_t counts[STREAM_FIELDS] = {0};
+    counts[STREAM_USER] = 1;
+    e->kind = EXAMPLE_FORGET;
+    e->counts = counts;
+    e->ids = &key;
+    feed(t, f, 320, 321);
+    assert_int_equal(t->counters.rows_forgotten, 1);
+    assert_int_equal(table_find(waiting, key), TABLE_NONE);
+    assert_int_equal(waiting->n_rows, n - 1);
+    assert_int_equal(live - t->retention.live_bytes,
+                     retention_row_bytes(&t->retention, f->schema.n_tables + k));
+    struct trainer_metrics m;
+    trainer_metrics(t, &m);
+    assert_int_equal(m.waiting_dropped, 0);
+    *e = before;
+    trainer_close(t);
+}
+
+/* Instances of a batch that is skipped count, and nothing is learned from them. */
+static void test_a_skipped_batch_counts(void **state)
+{
+    struct fixture *f = *state;
+    struct trainer_options o = options(3);
+    struct trainer *t = open_trainer(f, &o), *fine = open_trainer(f, &o);
+    feed(t, f, 0, 320);
+    feed(fine, f, 0, 352);
+    size_t n = model_n_values(t->model);
+    float *values = calloc(n, sizeof *values);
+    memcpy(values, model_values(t->model), n * sizeof *values);
+    for (size_t i = 0; i < n; i++) {
+        model_values(t->model)[i] = NAN;
+    }
+    feed(t, f, 320, 352);
+    memcpy(model_values(t->model), values, n * sizeof *values);
+    assert_int_equal(t->counters.batches_skipped, 1);
+    for (uint32_t k = 0; k < f->schema.n_tables; k++) {
+        const struct table *a = &t->admission.table[k].waiting,
+                           *b = &fine->admission.table[k].waiting;
+        assert_int_equal(a->n_rows, b->n_rows);
+        assert_int_equal(t->table[k].n_rows, fine->table[k].n_rows);
+        for (uint32_t row = 0; row < a->n_rows; row++) {
+            uint32_t other = table_find(b, table_row(a, row)->key);
+            assert_int_not_equal(other, TABLE_NONE);
+            assert_true(table_row(a, row)->count == table_row(b, other)->count);
+        }
+    }
+    free(values);
+    trainer_close(t);
+    trainer_close(fine);
+}
+
 /* ---- restarts ---- */
 
 static struct trainer *restart(const struct fixture *f, struct trainer *t,
@@ -351,12 +506,96 @@ static void test_m10_waiting_ids_are_evicted(void **state)
     assert_true(m.table_bytes <= o.memory_max_bytes);
 }
 
+/* k is another one after a restart: what is on disk is taken over. */
+static void test_k_changes_at_a_restart(void **state)
+{
+    const struct fixture *f = *state;
+    struct trainer_options three = options(3), two = options(2), off = options(0);
+    three.frozen.sample = two.frozen.sample = off.frozen.sample = 1.0;
+    struct trainer *t = open_trainer(f, &three);
+    feed(t, f, 0, 640);
+    trainer_freeze(t);
+    feed(t, f, 640, 960);
+    struct trainer_metrics m, then;
+    trainer_metrics(t, &then);
+
+    t = restart(f, t, &two); /* lower: no row comes before its id is met again */
+    trainer_metrics(t, &m);
+    assert_int_equal(m.rows, then.rows);
+    assert_int_equal(m.ids_waiting, then.ids_waiting);
+    feed(t, f, 960, 1280);
+    trainer_metrics(t, &m);
+    assert_true(m.ids_admitted > then.ids_admitted && m.ids_waiting > 0);
+    const struct admission_table *w = &t->admission.table[0];
+    for (uint32_t i = 0; i < w->waiting.n_rows; i++) {
+        const struct table_row *r = table_row(&w->waiting, i);
+        assert_true(r->count < 2.0f || r->seen_day < 20006);
+    }
+
+    then = m;
+    t = restart(f, t, &off); /* the shared rows go, and so do the counts */
+    trainer_metrics(t, &m);
+    assert_int_equal(m.rows, then.rows - f->schema.n_tables);
+    assert_int_equal(m.ids_waiting, 0);
+    assert_int_equal(m.ids_admitted, then.ids_admitted);
+    assert_int_equal(m.waiting_dropped, then.ids_waiting);
+    assert_int_equal(table_find(&t->table[0], 0), TABLE_NONE);
+    assert_true(t->frozen->active); /* anew: unknown ids have other rows than before */
+    assert_int_equal(t->frozen->rows_kept[0].n, 0);
+    feed(t, f, 1280, 1600);
+
+    trainer_metrics(t, &then);
+    t = restart(f, t, &three); /* shared rows begin anew */
+    trainer_metrics(t, &m);
+    assert_int_equal(m.rows, then.rows + f->schema.n_tables);
+    assert_int_equal(m.waiting_dropped, then.waiting_dropped);
+    assert_int_equal(table_row(&t->table[0], 0)->key, 0);
+    assert_true(table_row(&t->table[0], 0)->count == 0.0f);
+    assert_int_equal(t->frozen->rows_kept[0].key[0], 0);
+    feed(t, f, 1600, 1920);
+    trainer_metrics(t, &m);
+    assert_true(m.ids_waiting > 0);
+    trainer_close(t);
+}
+
+static void test_waiting_ids_that_are_none_are_refused(void **state)
+{
+    const struct fixture *f = *state;
+    struct trainer_options o = options(3);
+    struct trainer *t = open_trainer(f, &o);
+    feed(t, f, 0, 320);
+    struct snapshot *s = NULL;
+    assert_int_equal(trainer_snapshot(t, &s, NULL), 0);
+    uint64_t *key = s->waiting[0].key, first = key[0];
+    for (int i = 0; i < 2; i++) {
+        key[0] = i == 0 ? 0 : key[1];
+        struct trainer *other = open_trainer(f, &o);
+        struct undine_err err = {0};
+        assert_int_equal(trainer_restore(other, s, &err), UNDINE_ECORRUPT);
+        assert_non_null(strstr(err.msg, s->waiting[0].name));
+        trainer_close(other);
+    }
+    key[0] = first;
+    o.admission = ADMISSION_MAX + 1;
+    struct trainer *none = NULL;
+    assert_int_equal(trainer_open(&none, &f->schema, &o, NULL), UNDINE_ECONFIG);
+    snapshot_free(s);
+    trainer_close(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_an_id_is_admitted_with_the_batch_that_reaches_k, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_one_instance_is_no_rule, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ids_that_wait_read_the_shared_row, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_shared_row_learns_as_one_id, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_waiting_id_is_forgotten, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_skipped_batch_counts, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_waiting_ids_that_are_none_are_refused, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_k_changes_at_a_restart, setup, teardown),
         cmocka_unit_test_setup_teardown(test_m10_waiting_ids_survive_restarts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_m10_waiting_ids_expire, setup, teardown),
         cmocka_unit_test_setup_teardown(test_m10_waiting_ids_are_evicted, setup_wide, teardown),
