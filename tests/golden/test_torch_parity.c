@@ -131,9 +131,20 @@ static void test_a8_several_sequences_equal_torch(void **state)
     assert_int_equal(s->sequences[1].field[0], s->sequences[2].field[0]); /* category */
     assert_true(schema_step_dim(s, 1) != schema_step_dim(s, 2));
     parity_close(&p);
-    check("form_one_sequence");
     check("form_din_paper_none"); /* two */
     check("form_three_sequences");
+}
+
+/* The steps of one of two sequences have tables of their own: nothing of the candidate's. */
+static void test_a8_own_tables_equal_torch(void **state)
+{
+    (void)state;
+    static struct parity p;
+    parity_open(&p, "form_own_tables");
+    assert_int_equal(p.golden.schema.n_tables, 7);
+    assert_string_equal(p.golden.schema.tables[5].name, "clicks.item");
+    parity_close(&p);
+    check("form_own_tables");
 }
 
 static void test_activations_equal_torch(void **state)
@@ -175,6 +186,7 @@ int main(void)
         cmocka_unit_test(test_a8_forms_equal_torch),
         cmocka_unit_test(test_a8_heads_and_the_linear_part_equal_torch),
         cmocka_unit_test(test_a8_several_sequences_equal_torch),
+        cmocka_unit_test(test_a8_own_tables_equal_torch),
         cmocka_unit_test(test_activations_equal_torch),
         cmocka_unit_test(test_d1_dice_equals_torch),
         cmocka_unit_test(test_a_changed_number_is_noticed),

@@ -48,11 +48,21 @@ static void read_fields(struct schema *s, const json_t *fields)
     }
 }
 
-static void read_schema(struct schema *s, const json_t *data, uint32_t n_sequences)
+static bool holds_text(const json_t *list, const char *text)
+{
+    bool found = false;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        found = found || strcmp(json_string_value(json_array_get(list, i)), text) == 0;
+    }
+    return found;
+}
+
+static void read_schema(struct schema *s, const json_t *data, const json_t *file)
 {
     struct undine_err err = {0};
     const json_t *tables = json_object_get(data, "tables");
     const json_t *sequences = json_object_get(data, "sequences");
+    uint32_t n_sequences = number_of(file, "sequences");
     UNDINE_ASSERT(n_sequences <= json_array_size(sequences));
     for (size_t i = 0; i < json_array_size(tables); i++) {
         struct schema_table *t = &s->tables[s->n_tables++];
@@ -67,6 +77,7 @@ static void read_schema(struct schema *s, const json_t *data, uint32_t n_sequenc
                        text_of(json_array_get(sequences, i), "name"));
         q->length = 100;
         q->from_click = true;
+        q->own_tables = holds_text(json_object_get(file, "own_tables"), q->name);
         q->n_fields = (uint32_t)json_array_size(fields);
         for (uint32_t k = 0; k < q->n_fields; k++) {
             q->field[k] =
@@ -82,7 +93,7 @@ void torch_golden_open(struct torch_golden *g, const char *name)
     struct undine_err err = {0};
     *g =
         (struct torch_golden){.data = load("data"), .initial = load("initial"), .file = load(name)};
-    read_schema(&g->schema, g->data, number_of(g->file, "sequences"));
+    read_schema(&g->schema, g->data, g->file);
     g->batch_max = number_of(g->file, "batch");
     char *options = json_dumps(json_object_get(g->file, "model"), 0);
     int rc = model_options_from_json(&g->model, options, &err);
@@ -102,7 +113,9 @@ void torch_golden_close(struct torch_golden *g)
 
 uint32_t torch_golden_rows(const struct torch_golden *g, uint32_t table)
 {
-    return number_of(json_array_get(json_object_get(g->data, "tables"), table), "rows");
+    const struct schema_table *t = &g->schema.tables[table];
+    uint32_t declared = t->own ? t->source : table;
+    return number_of(json_array_get(json_object_get(g->data, "tables"), declared), "rows");
 }
 
 double torch_golden_initial(const struct torch_golden *g, const char *name, uint32_t rows,

@@ -15,10 +15,27 @@ FIELDS = [  # name, group, table, pool, ids at most
     ("category", "candidate", "category", "sum", 4),
     ("hour", "context", "hour", "sum", 1),
 ]
-# Each has an activation unit of its own; all share the tables.  A case sees the first so many.
+# Each has an activation unit of its own; all share the tables, or have their own where a case says
+# so.  A case sees the first so many.
 SEQUENCES = [("clicks", ["item", "tags"]), ("carts", ["category", "item"]), ("views", ["category"])]
 FIELD = {f[0]: f for f in FIELDS}
 NUMBER = {f[0]: i for i, f in enumerate(FIELDS)}
+
+
+class Tables:
+    """Which there are: name -> (width, rows), and where a field of a step is looked up."""
+
+    def __init__(self, n_sequences, own):
+        self.own = own
+        self.shape = dict(TABLES)
+        for name, fields in SEQUENCES[:n_sequences]:
+            for f in fields:
+                if name in own:
+                    self.shape[f"{name}.{FIELD[f][2]}"] = TABLES[FIELD[f][2]]
+
+    def of_step(self, sequence, field):
+        table = FIELD[field][2]
+        return f"{sequence}.{table}" if sequence in self.own else table
 
 
 def make_data():

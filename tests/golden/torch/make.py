@@ -74,7 +74,7 @@ def after(model, training, numbers, first):
 def run(case, data, initial):
     examples, size = data["examples"], case["batch"]
     out = dict(case)
-    model = Model(case["model"], case["sequences"], initial)
+    model = Model(case["model"], case["sequences"], case["own_tables"], initial)
     numbers, first = range(size), examples[:size]
     forward, gradient = first_batch(model, numbers, first)
     if case["record"] == "all":
@@ -122,9 +122,9 @@ COUNTERS = {
 
 
 def case(model, optimizer=ADAGRAD, regularizer=NO_MBA, batch=36, clip_norm=0.0, record="all",
-         steps=(100,), sequences=2, schedule=None, dropout=0.0):
+         steps=(100,), sequences=2, own_tables=(), schedule=None, dropout=0.0):
     return {"model": model, "optimizer": optimizer, "regularizer": regularizer, "batch": batch,
-            "sequences": sequences, "clip_norm": clip_norm, "schedule": schedule,
+            "sequences": sequences, "own_tables": list(own_tables), "clip_norm": clip_norm, "schedule": schedule,
             "dropout": dropout, "record": record, "steps": list(steps)}
 
 
@@ -151,7 +151,7 @@ def model_cases():
         "form_sum_history": case(model_options(sum_history=True)),
         "form_all": case(model_options(product=True, sum_history=True, linear=True,
                                        unit=OFFICIAL | {"normalize": "softmax"})),
-        "form_one_sequence": case(model_options(), sequences=1),
+        "form_own_tables": case(SMALL | {"linear": True}, regularizer=MBA, own_tables=["clicks"]),
         "form_three_sequences": case(model_options(product=True, sum_history=True), sequences=3),
     }
     for how in ["none", "softmax", "sqrt_dim", "length"]:

@@ -7,17 +7,18 @@ import math
 import torch
 import torch.nn.functional as F
 
-from data import FIELD, FIELDS, NUMBER, REAL, SEQUENCES, TABLES, field_place, step_place
+from data import FIELD, FIELDS, NUMBER, REAL, SEQUENCES, TABLES, Tables, field_place, step_place
 
 
 class Model:
-    def __init__(self, opt, n_sequences, initial):
+    def __init__(self, opt, n_sequences, own_tables, initial):
         self.opt, self.initial = opt, initial
         self.sequences = SEQUENCES[:n_sequences]
-        # With a linear part, the last number of a row is the id's weight in it.
-        wide = 1 if opt["linear"] else 0
-        self.tables = {n: initial(f"table.{n}", rows, d + wide, 0.8).requires_grad_()
-                       for n, (d, rows) in TABLES.items()}
+        self.at = Tables(n_sequences, own_tables)
+        # With a linear part, the last number of a row is the id's weight in it; steps have none.
+        self.tables = {n: initial(f"table.{n}", rows, d + (opt["linear"] and n in TABLES),
+                                  0.8).requires_grad_()
+                       for n, (d, rows) in self.at.shape.items()}
         self.weights = {}  # name -> tensor, in the order in which layers first run
         self.seen = {}     # Dice: (mean, biased variance) of every batch trained, by layer
         self.training = True
@@ -92,9 +93,9 @@ class Model:
 
     # ---- ids ----
 
-    def pooled(self, field, bags, places):
+    def pooled(self, field, table, bags, places):
         """The pooled rows of each bag, as wide as they are; places: (example, place) of each."""
-        _, _, table, pool, _ = FIELD[field]
+        pool = FIELD[field][3]
         ids = [i for bag in bags for i in bag]
         bag_of = [k for k, bag in enumerate(bags) for _ in bag]
         rows = self.tables[table][ids]
@@ -107,12 +108,12 @@ class Model:
             out = out / torch.tensor([max(len(bag), 1) for bag in bags], dtype=REAL)[:, None]
         return out
 
-    def vectors(self, field, bags, places):
-        return self.pooled(field, bags, places)[:, :TABLES[FIELD[field][2]][0]]
+    def vectors(self, field, table, bags, places):
+        return self.pooled(field, table, bags, places)[:, :self.at.shape[table][0]]
 
     def of_field(self, field, numbers, examples, what):
         f = NUMBER[field]
-        return what(field, [e["fields"][f] for e in examples],
+        return what(field, FIELD[field][2], [e["fields"][f] for e in examples],
                     [(number, field_place(f)) for number in numbers])
 
     def linear(self, numbers, examples):
@@ -141,14 +142,15 @@ class Model:
 
     def steps(self, q, numbers, examples):
         """The vectors of the steps of all examples, one after the other."""
+        name, fields = self.sequences[q]
         columns = []
-        for i, f in enumerate(self.sequences[q][1]):
+        for i, f in enumerate(fields):
             bags, places = [], []
             for number, e in zip(numbers, examples):
                 for t, step in enumerate(e["sequences"][q]):
                     bags.append(step[i])
                     places.append((number, step_place(q, t, i)))
-            columns.append(self.vectors(f, bags, places))
+            columns.append(self.vectors(f, self.at.of_step(name, f), bags, places))
         return torch.cat(columns, 1)
 
     def sequence(self, q, numbers, examples):

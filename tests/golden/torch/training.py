@@ -4,21 +4,21 @@ import math
 
 import torch
 
-from data import FIELD, FIELDS, REAL, SEQUENCES, TABLES, Dropout
+from data import FIELDS, REAL, SEQUENCES, Dropout, Tables
 from model import loss_of
 
 
-def instances(examples, n_sequences):
+def instances(examples, n_sequences, tables):
     """c_mj: for each table, in how many examples an id stands, in whatever place."""
-    count = {n: torch.zeros(rows, dtype=REAL) for n, (_, rows) in TABLES.items()}
+    count = {n: torch.zeros(rows, dtype=REAL) for n, (_, rows) in tables.shape.items()}
     for e in examples:
-        held = {n: set() for n in TABLES}
+        held = {n: set() for n in tables.shape}
         for f, ids in zip(FIELDS, e["fields"]):
             held[f[2]].update(ids)
-        for (_, fields), steps in zip(SEQUENCES[:n_sequences], e["sequences"]):
+        for (name, fields), steps in zip(SEQUENCES[:n_sequences], e["sequences"]):
             for step in steps:
                 for f, ids in zip(fields, step):
-                    held[FIELD[f][2]].update(ids)
+                    held[tables.of_step(name, f)].update(ids)
         for n, ids in held.items():
             for i in ids:
                 count[n][i] += 1
@@ -105,12 +105,12 @@ class Ftrl:
 # ---- the number of instances that hold an id -----------------------------------------------------
 
 class Counts:
-    def __init__(self, opt, data, n_sequences):
+    def __init__(self, opt, data, n_sequences, tables):
         self.opt = opt
-        self.n = {n: torch.zeros(rows, dtype=REAL) for n, (_, rows) in TABLES.items()}
+        self.n = {n: torch.zeros(rows, dtype=REAL) for n, (_, rows) in tables.shape.items()}
         self.learned, self.periods = 0, 0
         if opt["counter"] == "fixed":
-            self.known = instances(data["examples"][:opt["known"]], n_sequences)
+            self.known = instances(data["examples"][:opt["known"]], n_sequences, tables)
 
     def batch(self, held, size):
         """n_j of each table for a batch that holds so many instances of each id."""
@@ -162,8 +162,9 @@ class Training:
         rows = {"adam": LazyAdam, "ftrl": Ftrl}.get(opt["kind"], Torch)
         self.rows = rows(model.tables, opt)
         self.dense = (Ftrl if opt["kind"] == "ftrl" else Torch)(model.weights, opt)
-        self.counts = Counts(case["regularizer"], data, case["sequences"])
-        self.met = {n: torch.zeros(rows, dtype=torch.bool) for n, (_, rows) in TABLES.items()}
+        shape = model.at.shape
+        self.counts = Counts(case["regularizer"], data, case["sequences"], model.at)
+        self.met = {n: torch.zeros(rows, dtype=torch.bool) for n, (_, rows) in shape.items()}
         self.learned = 0
 
     def clip(self, tensors):
@@ -206,7 +207,7 @@ class Training:
     def step(self, numbers, examples):
         m, z, opt = self.model, self.case["regularizer"], self.case["optimizer"]
         grads = self.gradients(numbers, examples)
-        held = instances(examples, self.case["sequences"])
+        held = instances(examples, self.case["sequences"], m.at)
         counts = self.counts.batch(held, len(examples))
         self.learned += len(examples)
         scale = factor(self.case["schedule"], self.learned)
