@@ -216,6 +216,7 @@ int trainer_open(struct trainer **out, const struct schema *schema,
         t->opt.table_rate[k] = rate_of(opt, k);
     }
     t->event_time_ms = t->published_event_time_ms = INT64_MIN;
+    attention_init(&t->attention, &t->schema, opt->metrics_window / 2);
     example_block_init(&t->block);
     (void)pthread_mutex_init(&t->lock, NULL);
     (void)pthread_mutex_init(&t->query_lock, NULL);
@@ -439,6 +440,17 @@ static void copy_totals(struct trainer *t, struct trainer_metrics *out)
     };
 }
 
+/* Under the lock. */
+static void attention_totals(const struct trainer *t, struct trainer_metrics *out)
+{
+    out->n_attention = t->opt.model.kind == MODEL_DIN ? t->schema.n_sequences : 0;
+    for (uint32_t q = 0; q < out->n_attention; q++) {
+        memcpy(out->attention[q].sequence, t->schema.sequences[q].name,
+               sizeof out->attention[q].sequence);
+        attention_summarize(&t->attention, q, &out->attention[q].weights);
+    }
+}
+
 void trainer_metrics(struct trainer *t, struct trainer_metrics *out)
 {
     (void)pthread_mutex_lock(&t->query_lock);
@@ -446,6 +458,7 @@ void trainer_metrics(struct trainer *t, struct trainer_metrics *out)
     copy_totals(t, out);
     memcpy(out->bin, t->metrics.bin, sizeof out->bin);
     trainer_frozen_totals(t, &out->frozen);
+    attention_totals(t, out);
     size_t n = metrics_window(&t->metrics, t->window_copy);
     (void)pthread_mutex_unlock(&t->lock);
 

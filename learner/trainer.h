@@ -18,6 +18,7 @@
 
 #include "base/schema.h"
 #include "featurestore/example_log.h"
+#include "learner/attention.h"
 #include "learner/frozen.h"
 #include "learner/guard.h"
 #include "learner/metrics.h"
@@ -86,6 +87,11 @@ struct trainer_metrics {
     double popularity_auc,
         popularity_logloss; /* since start: the first candidate field's click rate */
     struct trainer_frozen frozen;
+    uint32_t n_attention; /* sequences with an activation unit: all of a `din`, in their order */
+    struct {
+        char sequence[SCHEMA_NAME_MAX];
+        struct attention_summary weights;
+    } attention[SCHEMA_SEQUENCES_MAX];
     uint64_t table_bytes;
     uint64_t example_digest; /* of every example learned, in order (example_block_chain) */
     uint64_t trained_seq;

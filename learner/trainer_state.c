@@ -12,7 +12,7 @@
  *                                 l2.since (1) u64; window.next (1) u64, window.starts (n) u32;
  *                                 counts (32) u8: checksum of the file that fixed counts are from
  *          metrics.*              metrics_state.h; popularity.* likewise, without a window
- *          slice.<name>.*         slices.h
+ *          slice.<name>.*         slices.h; attention.<sequence>.* attention.h
  *          admission.*            trainer_admission.c
  *          frozen.*               frozen.h, frozen.metrics.* as metrics.*
  *          popularity.counts      (2) f64: shows, clicks
@@ -241,7 +241,7 @@ static bool copy_all(struct trainer *t, struct snapshot *s)
            metrics_save(&t->metrics, "metrics", s) &&
            metrics_save(&t->popularity_metrics, "popularity", s) &&
            copy_popularity(&t->popularity, s) && slices_save(&t->slices, s) &&
-           trainer_frozen_save(t, s);
+           attention_save(&t->attention, s) && trainer_frozen_save(t, s);
 }
 
 int trainer_snapshot(struct trainer *t, struct snapshot **out, struct undine_err *err)
@@ -496,6 +496,9 @@ int trainer_restore(struct trainer *t, const struct snapshot *s, struct undine_e
     }
     if (rc == UNDINE_OK) {
         rc = slices_load(&t->slices, s, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = attention_load(&t->attention, s, err);
     }
     if (rc == UNDINE_OK) {
         rc = trainer_frozen_restore(t, s, err);

@@ -54,6 +54,7 @@ struct trainer {
     struct trainer_counters counters;
     struct metrics metrics, popularity_metrics;
     struct slices slices;
+    struct attention attention;
     uint64_t rows, table_bytes, published_seq;
     int64_t published_event_time_ms;
     struct retention_counters published_retention;

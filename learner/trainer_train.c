@@ -70,6 +70,9 @@ static int note_predictions(struct trainer *t, struct undine_err *err)
         metrics_add(&t->popularity_metrics, b->user[i], popular, label, b->sample_rate[i]);
     }
     slices_note(&t->slices, b, t->table, t->logit);
+    if (t->opt.model.kind == MODEL_DIN) {
+        attention_note(&t->attention, t->scratch, t->trained_seq, b->n);
+    }
     (void)pthread_mutex_unlock(&t->lock);
     for (uint32_t i = 0; rc == UNDINE_OK && i < b->n; i++) {
         double negative = 1.0 / (double)b->sample_rate[i], clicks = (double)b->label[i];

@@ -366,6 +366,55 @@ static void render_slices(struct writer *w, const struct trainer_slices *s)
     }
 }
 
+static void put_sequence(struct writer *w, const char *name, const char *sequence)
+{
+    put(w, name);
+    put(w, "{");
+    put_label(w, "sequence", sequence);
+}
+
+#define ATTENTION(name, value, field, help)                                                        \
+    {                                                                                              \
+        "undine_attention_" name, "gauge", help, value, offsetof(struct attention_summary, field)  \
+    }
+static const struct metric ATTENTION_METRICS[] = {
+    /* values of struct attention_summary */
+    ATTENTION("examples", METRIC_U64, examples, "Histories looked at, of the newest examples."),
+    ATTENTION("steps", METRIC_REAL, steps, "Mean number of their steps."),
+    ATTENTION("effective_steps", METRIC_REAL, effective_steps,
+              "Steps among which the weights are spread: 1 = one has all."),
+    ATTENTION("ignored_ratio", METRIC_REAL, ignored,
+              "Share of steps that weigh at most 1/100 of the heaviest of their history."),
+    ATTENTION("weight_mean", METRIC_REAL, mean, "Mean weight of a step."),
+    ATTENTION("weight_sd", METRIC_REAL, sd, "Standard deviation of the weights."),
+};
+
+static void render_attention(struct writer *w, const struct trainer_metrics *m)
+{
+    for (size_t i = 0; i < sizeof ATTENTION_METRICS / sizeof ATTENTION_METRICS[0]; i++) {
+        const struct metric *metric = &ATTENTION_METRICS[i];
+        put_header(w, metric->name, metric->type, metric->help);
+        for (uint32_t q = 0; q < m->n_attention; q++) {
+            put_sequence(w, metric->name, m->attention[q].sequence);
+            put(w, "} ");
+            put_value(w, metric, (const char *)&m->attention[q].weights + metric->offset);
+        }
+    }
+    const char *name = "undine_attention_weight";
+    put_header(w, name, "gauge", "Quantiles of the weights.");
+    for (uint32_t q = 0; q < m->n_attention; q++) {
+        for (int i = 0; i < ATTENTION_QUANTILES; i++) {
+            char quantile[16];
+            (void)snprintf(quantile, sizeof quantile, "%g", ATTENTION_QUANTILE[i]);
+            put_sequence(w, name, m->attention[q].sequence);
+            put(w, ",");
+            put_label(w, "quantile", quantile);
+            put(w, "} ");
+            put_real(w, m->attention[q].weights.quantile[i]);
+        }
+    }
+}
+
 static void render_process(struct writer *w, const struct metrics_view *view)
 {
     put_header(w, "undine_info", "gauge", "The program: always 1.");
@@ -397,5 +446,6 @@ void metrics_render(struct writer *out, const struct metrics_view *view)
     render_accounting(out, &view->status->ingest.accounting);
     render_predictions(out, view->status->learner.bin);
     render_slices(out, view->slices);
+    render_attention(out, &view->status->learner);
     render_process(out, view);
 }

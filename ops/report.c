@@ -71,6 +71,29 @@ static void put_frozen(json_t *o, const struct trainer_frozen *f)
     (void)json_object_set_new(o, "frozen", to);
 }
 
+static void put_attention(json_t *o, const struct trainer_metrics *m)
+{
+    json_t *list = json_array();
+    for (uint32_t q = 0; q < m->n_attention; q++) {
+        const struct attention_summary *a = &m->attention[q].weights;
+        json_t *one = json_object();
+        (void)json_object_set_new(one, "sequence", json_string(m->attention[q].sequence));
+        put_u64(one, "examples", a->examples);
+        put_real(one, "steps", a->steps);
+        put_real(one, "effective_steps", a->effective_steps);
+        put_real(one, "ignored", a->ignored);
+        put_real(one, "mean", a->mean);
+        put_real(one, "sd", a->sd);
+        for (int i = 0; i < ATTENTION_QUANTILES; i++) {
+            char name[8];
+            (void)snprintf(name, sizeof name, "p%02.0f", 100.0 * ATTENTION_QUANTILE[i]);
+            put_real(one, name, a->quantile[i]);
+        }
+        (void)json_array_append_new(list, one);
+    }
+    (void)json_object_set_new(o, "attention", list);
+}
+
 static void put_slices(json_t *o, const struct trainer_slices *s)
 {
     json_t *list = json_array();
@@ -132,6 +155,7 @@ int report_write(FILE *out, const struct daemon_status *st, const struct trainer
     put_bins(o, "predictions", m->bin);
     put_frozen(o, &m->frozen);
     put_slices(o, slices);
+    put_attention(o, m);
     put_u64(o, "batches", m->batches);
     put_u64(o, "batches_skipped", m->batches_skipped);
     put_u64(o, "workers", m->workers);

@@ -277,6 +277,16 @@ int model_score(const struct model *m, struct model_scratch *s, const struct bat
     return forward(m, NULL, s, batch, logit, err);
 }
 
+const real *model_step_weights(const struct model_scratch *s, uint32_t sequence, uint32_t i,
+                               size_t *n)
+{
+    UNDINE_ASSERT(i < s->n_trained && sequence < s->model->schema.n_sequences);
+    const struct sequence_scratch *q = &s->sequence[sequence];
+    const size_t *pair = q->pair.data;
+    *n = pair[i + 1] - pair[i];
+    return *n > 0 ? (const real *)q->a.data + pair[i] : NULL;
+}
+
 /* ---- backward ----------------------------------------------------------------------------- */
 
 struct rows_job {

@@ -119,6 +119,10 @@ int model_forward(struct model *m, struct model_scratch *s, const struct batch *
 /* The scorer's view of the same: the model is const, mode MODEL_SERVE. */
 int model_score(const struct model *m, struct model_scratch *s, const struct batch *batch,
                 real *logit, struct undine_err *err);
+/* The weights that the last training forward with this scratch pooled a sequence's steps with for
+ * example i of its batch, *n of them, oldest step first.  Borrowed until the next forward. */
+const real *model_step_weights(const struct model_scratch *s, uint32_t sequence, uint32_t i,
+                               size_t *n);
 /* dlogit (B): gradient of the loss for each logit.  ADDS into model_grads and batch->table[].grad.
  * After a model_forward in MODEL_TRAIN of the same batch. */
 int model_backward(struct model *m, struct model_scratch *s, const struct batch *batch,
