@@ -75,7 +75,7 @@ SECTION("learner.guard", "When learning stops because the stream or the model is
      .names = names_is,
      .fallback = "present",
      .doc = "What the field must be: `present`, `missing`, `new`: one of its ids was in no "
-            "learned example before, or `known`: none of them is new. A "
+            "learned example before (or has no embedding), or `known`: none of them is new. A "
             "late click (`join.late_click: correct`) changes nothing in a slice by the last two: "
             "they count first labels."},
     {.path = "metrics.slices[].values",

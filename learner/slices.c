@@ -98,13 +98,15 @@ static bool holds_value(const struct slices *s, uint32_t k, const uint64_t *ids,
     return n > 0 && n_values == 0;
 }
 
-/* Was every one of the batch's rows there, and learned, before the batch? */
+/* Was every one of the batch's rows an id's own, and learned, before the batch? */
 static bool all_known(const struct batch_builder_table *rows, const struct table *table,
                       const uint32_t *row, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++) {
+        const struct table_row *r = table_row(table, rows->row[row[i]]);
+        bool shared = r->key == 0; /* of the ids that wait for admission */
         /* Not its stamp: that is also given to what a skipped batch has made. */
-        if (table_row(table, rows->row[row[i]])->count == 0.0f) {
+        if (shared || r->count == 0.0f) {
             return false;
         }
     }

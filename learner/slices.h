@@ -4,8 +4,9 @@
  * A slice is a condition on an example at the moment of its prediction, before anything is learned
  * of its batch: on the ids of one field, on the number of steps of one sequence, or on both.  It is
  * a function of the example and of the rows alone, and so the same for any number of workers, any
- * cut into blocks and across restarts.  An id is known once a learned example of the table held it,
- * in whatever place, and as long as its row lives: what expired, was evicted or forgotten is new.
+ * cut into blocks and across restarts.  An id is known once its own row has learned an example that
+ * held it, in whatever place, and as long as the row lives: what waits for admission, expired, was
+ * evicted or forgotten is new.
  *
  * A click that revises a negative (batch_builder_revises) comes when its id has been learned with
  * that negative, so slices by `new` and `known` cannot tell where the negative was counted: they

@@ -132,14 +132,18 @@ static struct slices_options all_slices(void)
     return o;
 }
 
-/* The definition of each; learned: examples in batches before this one. */
-static bool is_in(const struct fixture *f, int slice, uint32_t i, uint32_t learned)
+/* The definition of each; learned: examples in batches before this one, of which `admission` admit
+ * an item. */
+static bool is_in(const struct fixture *f, int slice, uint32_t i, uint32_t learned,
+                  uint32_t admission)
 {
     const struct fact *a = &f->fact[i];
-    bool cold = true, tag = false;
+    uint32_t seen = 0;
+    bool tag = false;
     for (uint32_t k = 0; k < learned; k++) {
-        cold = cold && f->fact[k].item != a->item;
+        seen += f->fact[k].item == a->item;
     }
+    bool cold = seen < admission;
     for (uint32_t k = 0; k < a->n_tags; k++) {
         tag = tag || a->tag[k] == 1 || a->tag[k] == 5;
     }
@@ -263,12 +267,12 @@ static void assert_summary(const struct metrics_summary *m, const struct row *r,
 }
 
 /* Each slice is what a plain filter makes of the predictions, and so are its metrics. */
-static void test_slices_are_filters(void **state)
+static void compare_with_filters(uint32_t admission)
 {
-    (void)state;
     struct fixture f;
     setup(&f);
     struct trainer_options o = options();
+    o.admission = admission;
     struct trainer *t = open_trainer(&f, &o);
     struct row(*rows)[EXAMPLES] = calloc(N_SLICES, sizeof *rows);
     size_t n[N_SLICES] = {0};
@@ -282,7 +286,7 @@ static void test_slices_are_filters(void **state)
                                     .weight = label ? 1.0 : 2.0,
                                     .label = label};
             for (int k = 0; k < N_SLICES; k++) {
-                if (is_in(&f, k, i, from)) {
+                if (is_in(&f, k, i, from, admission)) {
                     rows[k][n[k]++] = row;
                 }
             }
@@ -301,6 +305,19 @@ static void test_slices_are_filters(void **state)
     free(rows);
     trainer_close(t);
     teardown(&f);
+}
+
+static void test_slices_are_filters(void **state)
+{
+    (void)state;
+    compare_with_filters(1);
+}
+
+/* What waits for a row of its own is new. */
+static void test_waiting_ids_are_new(void **state)
+{
+    (void)state;
+    compare_with_filters(2);
 }
 
 /* ---- restarts ---- */
@@ -499,6 +516,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slices_are_filters),
+        cmocka_unit_test(test_waiting_ids_are_new),
         cmocka_unit_test(test_m10_slices_across_restarts_and_workers),
         cmocka_unit_test(test_other_slices_on_a_state),
         cmocka_unit_test(test_corrections),
