@@ -2,13 +2,14 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "featurestore/commit_chain.h"
 
 #include <rocksdb/c.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 enum {
-    STORE_FORMAT = 1, /* what a store of this program looks like as a whole */
+    STORE_FORMAT = 2, /* what a store of this program looks like as a whole */
     FORMAT_VALUE_VERSION = 1,
     HANDLES = STORE_FAMILIES + 1, /* ours and RocksDB's own `default`, which stays empty */
     GET_MANY_CHUNK = 256,
@@ -16,6 +17,7 @@ enum {
     OPEN_READ_ONLY_TRIES = 5
 };
 static const char format_key[] = "format";
+static const char chain_key[] = ""; /* before all numbers and names */
 static const char *const family_names[HANDLES] = {"sequence", "arrivals", "example", "meta",
                                                   "default"};
 
@@ -28,7 +30,8 @@ struct store {
     rocksdb_writebatch_t *batch;
     rocksdb_cache_t *cache;
     bool read_only, sync_every_commit;
-    bool failed; /* a write failed: the batch is neither there nor not there until a restart */
+    atomic_bool failed; /* a write or a sync failed: what is there is not known until a restart */
+    uint64_t chain;     /* commits since the store was made; writing thread */
     atomic_uint_fast64_t commits, synced, bytes_written, syncs, gets;
     atomic_int_fast64_t sync_ns_max;
 };
@@ -47,6 +50,114 @@ static size_t at_least(uint64_t value, size_t least)
 {
     return value > least ? (size_t)value : least;
 }
+
+/* ---- the chain of commits ---- */
+
+static void chain_ignore(void *state)
+{
+    (void)state;
+}
+
+static const char *chain_name(void *state)
+{
+    (void)state;
+    return "undine.commit_chain";
+}
+
+/* Bytes for RocksDB, which frees them; NULL (and *ok 0) where memory is out or these are no links.
+ */
+static char *chain_merge_links(const char *first, size_t first_len, const char *const *links,
+                               const size_t *lens, int n, unsigned char *ok, size_t *len)
+{
+    struct commit_chain all, next;
+    uint8_t *out = malloc(COMMIT_CHAIN_BYTES);
+    bool good = out != NULL && commit_chain_decode(&all, first, first_len);
+    for (int i = 0; good && i < n; i++) {
+        good = commit_chain_decode(&next, links[i], lens[i]);
+        all = commit_chain_join(&all, &next);
+    }
+    *ok = good;
+    *len = good ? COMMIT_CHAIN_BYTES : 0;
+    if (!good) {
+        free(out);
+        return NULL;
+    }
+    commit_chain_encode(out, &all);
+    return (char *)out;
+}
+
+static char *chain_merge_partly(void *state, const char *key, size_t key_len,
+                                const char *const *links, const size_t *lens, int n,
+                                unsigned char *ok, size_t *len)
+{
+    (void)state, (void)key, (void)key_len;
+    return chain_merge_links(links[0], lens[0], links + 1, lens + 1, n - 1, ok, len);
+}
+
+static char *chain_merge(void *state, const char *key, size_t key_len, const char *value,
+                         size_t value_len, const char *const *links, const size_t *lens, int n,
+                         unsigned char *ok, size_t *len)
+{
+    if (value == NULL) {
+        return chain_merge_partly(state, key, key_len, links, lens, n, ok, len);
+    }
+    return chain_merge_links(value, value_len, links, lens, n, ok, len);
+}
+
+static void chain_stage(struct store *s)
+{
+    uint8_t link[COMMIT_CHAIN_BYTES];
+    commit_chain_encode(link, &(struct commit_chain){.from = s->chain, .to = s->chain + 1});
+    for (int f = 0; f < STORE_FAMILIES; f++) {
+        rocksdb_writebatch_merge_cf(s->batch, s->families[f], chain_key, 0, (const char *)link,
+                                    sizeof link);
+    }
+}
+
+/* The chain of a family; 1 = found, 0 = there is none, < 0 = error. */
+static int chain_read(struct store *s, enum store_family f, struct commit_chain *out,
+                      struct undine_err *err)
+{
+    struct writer value;
+    writer_init(&value);
+    int rc = store_get(s, f, chain_key, 0, &value, err);
+    if (rc > 0 && !commit_chain_decode(out, value.data, value.len)) {
+        rc = undine_err_set(err, UNDINE_ECORRUPT, "store: the chain of commits of `%s` is damaged",
+                            family_names[f]);
+    }
+    writer_release(&value);
+    return rc;
+}
+
+/* Every family must hold every commit since the store was made, up to the same one. */
+static int chain_check(struct store *s, const char *dir, struct undine_err *err)
+{
+    struct commit_chain chain[STORE_FAMILIES] = {{0}};
+    uint64_t last = 0;
+    for (int f = 0; f < STORE_FAMILIES; f++) {
+        int rc = chain_read(s, f, &chain[f], err);
+        if (rc < 0) {
+            return rc;
+        }
+        last = chain[f].to > last ? chain[f].to : last;
+    }
+    for (int f = 0; f < STORE_FAMILIES; f++) {
+        const struct commit_chain *c = &chain[f];
+        if (c->broken || c->from > 0 || c->to < last) {
+            return undine_err_set(
+                err, UNDINE_ECORRUPT,
+                "store: `%s`: family `%s` lacks commits after %llu of %llu: a file of the store is "
+                "lost or from another time. Restore the whole state directory from one moment, or "
+                "start with an empty one",
+                dir, family_names[f], (unsigned long long)(c->from > 0 && !c->broken ? 0 : c->to),
+                (unsigned long long)last);
+        }
+    }
+    s->chain = last;
+    return UNDINE_OK;
+}
+
+/* ---- options ---- */
 
 /* Blocks that are read once in order need no filter and little of the cache; users are read at
  * random. */
@@ -75,6 +186,9 @@ static rocksdb_options_t *family_options_create(const struct store *s, int famil
     rocksdb_options_set_write_buffer_size(
         o, at_least(write_buffer_bytes / share[family], (size_t)256 << 10));
     rocksdb_options_set_max_write_buffer_number(o, 3);
+    rocksdb_options_set_merge_operator(
+        o, rocksdb_mergeoperator_create(NULL, chain_ignore, chain_merge, chain_merge_partly, NULL,
+                                        chain_name));
     return o;
 }
 
@@ -153,18 +267,28 @@ static void open_once(struct store *s, const char *dir, char **text)
     }
 }
 
-static int open_database(struct store *s, const char *dir, struct undine_err *err)
+static void close_database(struct store *s)
+{
+    if (s->db == NULL) {
+        return;
+    }
+    for (int f = 0; f < HANDLES; f++) {
+        rocksdb_column_family_handle_destroy(s->families[f]);
+    }
+    rocksdb_close(s->db);
+    s->db = NULL;
+}
+
+static int try_open(struct store *s, const char *dir, struct undine_err *err)
 {
     char *text = NULL;
     open_once(s, dir, &text);
-    /* The writer of a live store may remove a file between our reading its name and opening it. */
-    for (int i = 1; s->read_only && text != NULL && i < OPEN_READ_ONLY_TRIES; i++) {
-        rocksdb_free(text);
-        text = NULL;
-        open_once(s, dir, &text);
-    }
     if (text == NULL) {
-        return UNDINE_OK;
+        int rc = chain_check(s, dir, err);
+        if (rc < 0) {
+            close_database(s);
+        }
+        return rc;
     }
     s->db = NULL;
     if (!s->read_only && strstr(text, "lock") != NULL && strstr(text, "/LOCK") != NULL) {
@@ -175,6 +299,16 @@ static int open_database(struct store *s, const char *dir, struct undine_err *er
     }
     int rc = store_error(text, "cannot be opened", err);
     (void)undine_err_prefix(err, "`%s`", dir);
+    return rc;
+}
+
+static int open_database(struct store *s, const char *dir, struct undine_err *err)
+{
+    int rc = try_open(s, dir, err);
+    /* The writer of a live store may remove a file between our reading its name and opening it. */
+    for (int i = 1; s->read_only && rc < 0 && i < OPEN_READ_ONLY_TRIES; i++) {
+        rc = try_open(s, dir, err);
+    }
     return rc;
 }
 
@@ -202,6 +336,11 @@ static int check_format(struct store *s, const char *dir, struct undine_err *err
             rc = undine_err_set(err, UNDINE_EVERSION,
                                 "store: `%s` has format %u, this program reads up to %d", dir,
                                 format, STORE_FORMAT);
+        } else if (!r.bad && format < STORE_FORMAT && format > 0) {
+            rc = undine_err_set(err, UNDINE_EVERSION,
+                                "store: `%s` has format %u, this program reads %d: start with an "
+                                "empty state directory",
+                                dir, format, STORE_FORMAT);
         } else if (r.bad || format == 0) {
             rc = undine_err_set(err, UNDINE_ECORRUPT, "store: `%s`: meta `%s` is damaged", dir,
                                 format_key);
@@ -241,13 +380,10 @@ void store_close(struct store *s)
         return;
     }
     if (s->db != NULL) {
-        if (!s->read_only && !s->failed) {
+        if (!s->read_only) {
             (void)store_sync(s, NULL);
         }
-        for (int f = 0; f < HANDLES; f++) {
-            rocksdb_column_family_handle_destroy(s->families[f]);
-        }
-        rocksdb_close(s->db);
+        close_database(s);
     }
     rocksdb_writebatch_destroy(s->batch);
     rocksdb_writeoptions_destroy(s->write);
@@ -291,14 +427,24 @@ static void raise_to(atomic_uint_fast64_t *value, uint64_t to)
     }
 }
 
+bool store_failed(const struct store *s)
+{
+    return atomic_load(&s->failed);
+}
+
+static int refuse_failed(struct undine_err *err)
+{
+    return undine_err_set(err, UNDINE_EIO, "store: an earlier write failed: restart to recover");
+}
+
 int store_write(struct store *s, struct undine_err *err)
 {
     UNDINE_ASSERT(!s->read_only);
-    if (s->failed) {
-        return undine_err_set(err, UNDINE_EIO,
-                              "store: an earlier write failed: restart to recover");
+    if (store_failed(s)) {
+        return refuse_failed(err);
     }
     size_t bytes = 0;
+    chain_stage(s);
     (void)rocksdb_writebatch_data(s->batch, &bytes);
     char *text = NULL;
     FAULT("store.before_write");
@@ -306,9 +452,10 @@ int store_write(struct store *s, struct undine_err *err)
     FAULT("store.after_write");
     rocksdb_writebatch_clear(s->batch);
     if (text != NULL) {
-        s->failed = true;
+        atomic_store(&s->failed, true);
         return store_error(text, "cannot write a commit", err);
     }
+    s->chain++;
     atomic_fetch_add(&s->bytes_written, bytes);
     uint64_t commits = atomic_fetch_add(&s->commits, 1) + 1;
     if (s->sync_every_commit) {
@@ -320,6 +467,9 @@ int store_write(struct store *s, struct undine_err *err)
 int store_sync(struct store *s, struct undine_err *err)
 {
     uint64_t commits = atomic_load(&s->commits);
+    if (store_failed(s)) {
+        return refuse_failed(err);
+    }
     if (atomic_load(&s->synced) >= commits) {
         return UNDINE_OK;
     }
@@ -329,6 +479,9 @@ int store_sync(struct store *s, struct undine_err *err)
     rocksdb_flush_wal(s->db, 1, &text);
     FAULT("store.after_sync");
     if (text != NULL) {
+        /* The kernel may have dropped what it could not write: a second fsync would say all is
+         * well. */
+        atomic_store(&s->failed, true);
         return store_error(text, "cannot sync the write-ahead log", err);
     }
     int64_t took_ns = clock_monotonic_ns() - start_ns;
@@ -458,7 +611,11 @@ int store_get_floor(struct store *s, enum store_family f, uint64_t key, store_va
     rocksdb_iterator_t *it = rocksdb_create_iterator_cf(s->db, s->scan, s->families[f]);
     rocksdb_iter_seek_for_prev(it, (const char *)last, sizeof last);
     int rc = UNDINE_OK;
+    size_t key_len = 0;
     if (rocksdb_iter_valid(it)) {
+        (void)rocksdb_iter_key(it, &key_len);
+    }
+    if (key_len > 0) { /* else it is the chain, or nothing */
         rc = give(it, fn, payload, err);
         rc = rc == UNDINE_OK ? 1 : rc;
     } else {
@@ -480,6 +637,9 @@ int store_scan_meta(struct store *s, const char *prefix, store_meta_fn fn, void 
         size_t key_len = 0, len = 0;
         const char *key = rocksdb_iter_key(it, &key_len);
         const char *value = rocksdb_iter_value(it, &len);
+        if (key_len == 0) {
+            continue; /* the chain */
+        }
         if (key_len < prefix_len || memcmp(key, prefix, prefix_len) != 0) {
             break;
         }

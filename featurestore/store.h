@@ -7,8 +7,8 @@
  * (first example_seq be64)      a block of labelled examples meta      (name) positions, watermark,
  * heads, counters, digests, losses Every value starts with a format version byte.
  *
- * One WriteBatch a commit: either all of it is there after a crash, or none.  A write that fails is
- * final (UNDINE_EIO): the caller stops, and restart is recovery.  Writes and batches belong to the
+ * One WriteBatch a commit: either all of it is there after a crash, or none.  A write or a sync that
+ * fails is final (UNDINE_EIO), for all threads: the caller stops, and restart is recovery.  Writes and batches belong to the
  * ingest thread; store_get, store_sync and iteration may be called by any thread. */
 #ifndef UNDINE_FEATURESTORE_STORE_H
 #define UNDINE_FEATURESTORE_STORE_H
@@ -35,8 +35,8 @@ struct store_options {
 
 struct store;
 /* UNDINE_EIO where the directory cannot be opened (or another process writes to it),
- * UNDINE_EVERSION where its format is newer, UNDINE_ECORRUPT where it is damaged or no store of
- * ours. Creates the directory, but not its parents, unless read_only.  A read-only store shows what
+ * UNDINE_EVERSION where its format is newer, UNDINE_ECORRUPT where it is damaged, lacks
+ * commits (commit_chain.h) or is no store of ours. Creates the directory, but not its parents, unless read_only.  A read-only store shows what
  * was written when it was opened. */
 int store_open(struct store **out, const struct store_options *opt, struct undine_err *err);
 void store_close(struct store *s); /* syncs */
@@ -51,6 +51,9 @@ int store_write(struct store *s, struct undine_err *err);
 
 /* Make every written commit survive power loss (WAL fsync).  Any thread. */
 int store_sync(struct store *s, struct undine_err *err);
+
+/* Did a write or a sync fail?  Then nothing more is written.  Any thread. */
+bool store_failed(const struct store *s);
 
 /* Append the value of a key to out (a cleared writer).  1 = found, 0 = not there, < 0 = error. */
 int store_get(struct store *s, enum store_family f, const void *key, size_t key_len,

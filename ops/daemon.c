@@ -198,8 +198,27 @@ static int open_learner(struct daemon *d, struct undine_err *err)
     return rc;
 }
 
+/* The first failure of any thread is kept, and ends the others. */
+static void daemon_fail(struct daemon *d, int rc, const struct undine_err *err)
+{
+    (void)pthread_mutex_lock(&d->mutex);
+    if (d->rc == UNDINE_OK) {
+        d->rc = rc;
+        d->err = *err;
+    }
+    (void)pthread_mutex_unlock(&d->mutex);
+    atomic_store(&d->stop, true);
+    example_log_stop(d->log);
+}
+
+/* A version may fail, the store may not. */
 static void version_failed(void *payload, const struct undine_err *why)
 {
+    struct daemon *d = payload;
+    if (store_failed(d->store)) {
+        daemon_fail(d, why->code, why);
+        return;
+    }
     daemon_say(payload, 3, "version", "version not written, tried again when the next is due: %s", why->msg);
 }
 
@@ -406,7 +425,6 @@ void daemon_stop(struct daemon *d)
 /* The last version: what the learner knows when it stops. */
 static int publish_last(struct daemon *d, struct undine_err *err)
 {
-    (void)publisher_wait(d->publisher, NULL); /* an earlier failure is counted and logged */
     if (publisher_newest_seq(d->publisher) == trainer_seq(d->trainer)) {
         return UNDINE_OK;
     }
@@ -427,14 +445,14 @@ int daemon_finish(struct daemon *d, struct undine_err *err)
     (void)pthread_join(d->ingest_thread, NULL);
     (void)pthread_join(d->learner_thread, NULL);
     d->started = false;
-    if (d->rc != UNDINE_OK) {
-        /* State and positions agree on disk; a restart is the recovery. */
-        if (err != NULL) {
-            *err = d->err;
-        }
-        return d->rc;
+    (void)publisher_wait(d->publisher, NULL); /* an earlier failure is counted and logged */
+    (void)pthread_mutex_lock(&d->mutex);
+    int rc = d->rc;
+    if (rc != UNDINE_OK && err != NULL) {
+        *err = d->err; /* state and positions agree on disk; a restart is the recovery */
     }
-    return publish_last(d, err);
+    (void)pthread_mutex_unlock(&d->mutex);
+    return rc == UNDINE_OK ? publish_last(d, err) : rc;
 }
 
 void daemon_close(struct daemon *d)

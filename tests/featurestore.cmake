@@ -3,6 +3,7 @@ add_library(test_store_fixture STATIC support/store_fixture.c)
 target_link_libraries(test_store_fixture PUBLIC undine_featurestore)
 
 undine_test(test_event SOURCES unit/test_event.c LIBS test_store_fixture LABELS fast)
+undine_test(test_commit_chain SOURCES unit/test_commit_chain.c LIBS undine_featurestore LABELS fast)
 undine_test(test_store SOURCES unit/test_store.c LIBS test_store_fixture LABELS fast)
 undine_test(test_users SOURCES unit/test_users.c LIBS test_store_fixture LABELS fast)
 undine_test(test_users_model SOURCES property/test_users_model.c LIBS test_store_fixture LABELS fast)

@@ -8,6 +8,7 @@
 #include "featurestore/store.h"
 #include "tests/support/store_fixture.h"
 
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -216,14 +217,62 @@ static void what_is_no_store_of_ours_is_refused(void **state)
     struct store_options opt = {.dir = "/nonexistent/undine/store"};
     assert_int_equal(store_open(&s, &opt, &err), UNDINE_EIO);
     s = fixture_store(dir);
-    const uint32_t newer[] = {1, 2};
+    const uint32_t newer[] = {1, 3}, older[] = {1, 1};
     store_put(s, STORE_META, "format", 6, newer, sizeof newer);
     assert_int_equal(store_write(s, &err), UNDINE_OK);
     store_close(s);
     opt.dir = dir;
     assert_int_equal(store_open(&s, &opt, &err), UNDINE_EVERSION);
-    assert_non_null(strstr(err.msg, "format 2"));
+    assert_non_null(strstr(err.msg, "format 3"));
     assert_int_equal(open_read_only(&s, &err), UNDINE_EVERSION);
+    fixture_remove(dir);
+    s = fixture_store(dir);
+    store_put(s, STORE_META, "format", 6, older, sizeof older);
+    assert_int_equal(store_write(s, &err), UNDINE_OK);
+    store_close(s);
+    assert_int_equal(store_open(&s, &opt, &err), UNDINE_EVERSION);
+    assert_non_null(strstr(err.msg, "format 1"));
+}
+
+/* Remove the files of the store that end so; how many there were. */
+static int remove_files(const char *ending)
+{
+    int n = 0;
+    DIR *d = opendir(dir);
+    assert_non_null(d);
+    for (struct dirent *e = readdir(d); e != NULL; e = readdir(d)) {
+        size_t len = strlen(e->d_name), ending_len = strlen(ending);
+        if (len > ending_len && strcmp(e->d_name + len - ending_len, ending) == 0) {
+            assert_int_equal(unlinkat(dirfd(d), e->d_name, 0), 0);
+            n++;
+        }
+    }
+    (void)closedir(d);
+    return n;
+}
+
+/* One family is in files, the others are in the log alone: without the log they would come back at
+ * different commits. */
+static void families_at_different_commits_are_refused(void **state)
+{
+    (void)state;
+    struct undine_err err;
+    uint8_t key[8], *value = calloc(1, 1 << 20);
+    assert_non_null(value);
+    struct store *s = fixture_store(dir);
+    for (uint64_t k = 0; k < 24; k++) {
+        bytes_put_be64(key, k);
+        store_put(s, STORE_ARRIVALS, key, sizeof key, value, 1 << 20);
+        put_u64(s, STORE_SEQUENCE, k, k);
+        assert_int_equal(store_write(s, &err), UNDINE_OK);
+    }
+    free(value);
+    store_close(s);
+    assert_true(remove_files(".log") > 0);
+    struct store_options opt = {.dir = dir};
+    assert_int_equal(store_open(&s, &opt, &err), UNDINE_ECORRUPT);
+    assert_non_null(strstr(err.msg, "lacks commits"));
+    assert_int_equal(open_read_only(&s, &err), UNDINE_ECORRUPT);
 }
 
 static void a_damaged_store_is_corrupt(void **state)
@@ -342,10 +391,16 @@ int main(int argc, char **argv)
     }
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-        TEST(a_commit_is_read_back_after_reopen),  TEST(scans_floors_and_ranges),
-        TEST(many_are_given_in_the_order_of_keys), TEST(meta_is_scanned_by_prefix),
-        TEST(read_only_beside_a_live_writer),      TEST(what_is_no_store_of_ours_is_refused),
-        TEST(a_damaged_store_is_corrupt),          TEST(stats_count),
+        TEST(a_commit_is_read_back_after_reopen),
+        TEST(scans_floors_and_ranges),
+        TEST(many_are_given_in_the_order_of_keys),
+        TEST(meta_is_scanned_by_prefix),
+        TEST(read_only_beside_a_live_writer),
+        TEST(what_is_no_store_of_ours_is_refused),
+        TEST(families_at_different_commits_are_refused),
+        TEST(read_only_beside_a_live_writer),
+        TEST(a_damaged_store_is_corrupt),
+        TEST(stats_count),
         TEST(a_kill_loses_no_acknowledged_commit),
     };
     print_message("seed %d\n", FIXTURE_SEED);
