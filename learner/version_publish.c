@@ -1,6 +1,7 @@
 #include "learner/version_publish.h"
 
 #include "base/fault.h"
+#include "learner/model/version_reader.h"
 #include "learner/version_files.h"
 
 #include <inttypes.h>
@@ -53,15 +54,26 @@ static bool noted(const char *tail, uint64_t number)
     return false;
 }
 
+/* Can scorers take the version of this name? */
+static bool usable(const char *dir, const char *name)
+{
+    char path[VERSION_PATH_MAX];
+    struct version_reader *r = NULL;
+    bool good = version_path(path, dir, name, NULL) == UNDINE_OK &&
+                version_reader_open(&r, path, false, NULL) == UNDINE_OK;
+    version_reader_close(r);
+    return good;
+}
+
 int version_republish(const char *dir, const struct version_info *newest, struct undine_err *err)
 {
     char name[VERSION_NAME_MAX], tail[TAIL_BYTES];
     uint64_t number = 0;
     if (version_dir_current(dir, name, NULL) == UNDINE_OK && version_number(&number, name) &&
-        number > newest->number) {
+        number > newest->number && usable(dir, name)) {
         return UNDINE_OK;
     }
-    if (number < newest->number) {
+    if (number != newest->number) {
         return version_publish(dir, newest, err);
     }
     int rc = version_files_tail(dir, history, tail, sizeof tail, err);

@@ -11,9 +11,9 @@
 /* Point CURRENT at a version that is there, and note it in HISTORY.  UNDINE_EIO. */
 int version_publish(const char *dir, const struct version_info *info, struct undine_err *err);
 
-/* At start, with the version from which learning goes on: publish it where CURRENT is older or
- * missing, and where it is published already, give it the line in HISTORY that it lacks.  CURRENT
- * never goes back.  UNDINE_EIO. */
+/* At start, with the version from which learning goes on: publish it where CURRENT is older,
+ * missing or names what is no whole version, and where it is published already, give it the line in
+ * HISTORY that it lacks.  From a whole version CURRENT never goes back.  UNDINE_EIO. */
 int version_republish(const char *dir, const struct version_info *newest, struct undine_err *err);
 
 #endif

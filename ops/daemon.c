@@ -185,7 +185,8 @@ static int open_learner(struct daemon *d, struct undine_err *err)
     if (found == 0 && tail > 0) {
         return undine_err_set(err, UNDINE_ESTATE,
                               "%s holds no usable version between example %llu and %llu, and the "
-                              "example log no longer reaches back to the first one",
+                              "example log no longer reaches back to the first one: restore store and "
+                              "versions from one moment, or start with an empty state directory",
                               d->versions_dir, (unsigned long long)tail, (unsigned long long)head);
     }
     if (found > 0) {

@@ -88,6 +88,16 @@ class World:
         if wrong:
             raise Failed("WRONG RESULT: " + "; ".join(wrong))
 
+    def check_published(self, state=None):
+        """After a replay that ended well, CURRENT names a version with its model, and every version says what it is."""
+        versions = os.path.join(state or self.state, "versions")
+        with open(os.path.join(versions, "CURRENT"), encoding="ascii") as f:
+            name = f.read().strip()
+        with open(os.path.join(versions, name, "manifest.json"), encoding="utf-8") as f:
+            digest = json.load(f)["digests"]["model"]
+        if digest != self.whole.report["model_digest"]:
+            raise Failed(f"CURRENT is {name} with model {digest}, learned is {self.whole.report['model_digest']}")
+
     def close(self, keep):
         if keep:
             print(f"kept: {self.tmp}")

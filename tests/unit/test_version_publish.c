@@ -92,6 +92,24 @@ static void test_current_never_goes_back(void **state)
     assert_int_equal(all, 2);
 }
 
+/* A version that was published and is lost, or damaged: scorers must not wait for it for ever. */
+static void test_current_goes_back_from_what_is_no_version(void **state)
+{
+    (void)state;
+    struct version_info old, info;
+    char path[VERSION_PATH_MAX];
+    write_version(1, true, &old);
+    assert_int_equal(version_path(path, dir, "CURRENT", NULL), UNDINE_OK);
+    version_fixture_overwrite(path, "000000000009\n", 13);
+    assert_int_equal(version_republish(dir, &old, NULL), UNDINE_OK);
+    assert_current("000000000001");
+    write_version(2, true, &info);
+    assert_int_equal(version_path(path, dir, "000000000002/model.safetensors", NULL), UNDINE_OK);
+    version_fixture_overwrite(path, "cut", 3);
+    assert_int_equal(version_republish(dir, &old, NULL), UNDINE_OK);
+    assert_current("000000000001");
+}
+
 static void test_a_missing_or_cut_line_of_history_is_written(void **state)
 {
     (void)state;
@@ -163,6 +181,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(test_an_unpublished_version_is_published),
         CASE(test_current_never_goes_back),
+        CASE(test_current_goes_back_from_what_is_no_version),
         CASE(test_a_missing_or_cut_line_of_history_is_written),
 #ifdef UNDINE_FAULTS
         CASE(test_a_kill_is_made_good_at_the_next_start),
