@@ -140,7 +140,7 @@ static void golden_check(struct dice *d, const double ds[3][2])
     }
 }
 
-static void test_golden_through_statistics(void **state)
+static void test_d_golden_through_statistics(void **state)
 {
     (void)state;
     struct dice d;
@@ -156,7 +156,7 @@ static void test_golden_through_statistics(void **state)
     dice_close(&d);
 }
 
-static void test_golden_constant_statistics(void **state)
+static void test_d_golden_constant_statistics(void **state)
 {
     (void)state;
     struct dice d;
@@ -451,8 +451,8 @@ static void test_running_from_single_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden_through_statistics),
-        cmocka_unit_test(test_golden_constant_statistics),
+        cmocka_unit_test(test_d_golden_through_statistics),
+        cmocka_unit_test(test_d_golden_constant_statistics),
 #ifdef UNDINE_REAL_DOUBLE
         cmocka_unit_test(test_d1_gradient),
 #endif

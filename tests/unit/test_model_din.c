@@ -126,7 +126,7 @@ static void golden_fill(struct alone *t)
     }
 }
 
-static void test_golden(void **state)
+static void test_a_golden(void **state)
 {
     (void)state;
     static const uint32_t history[] = {1, 2};
@@ -576,7 +576,7 @@ static void test_repeatable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_a_golden),
         cmocka_unit_test(test_normalize_scales),
         cmocka_unit_test(test_sum_history_and_product),
         cmocka_unit_test(test_a1_unit_of_ones_is_base),

@@ -95,7 +95,7 @@ static void check_step(const struct regularizer_options *o, enum optimizer_kind 
     bench_close(&b);
 }
 
-static void test_mba_goldens_of_sgd_and_adam(void **state)
+static void test_m_goldens_of_sgd_and_adam(void **state)
 {
     (void)state;
     struct regularizer_options decoupled = MBA;
@@ -282,7 +282,7 @@ static void test_options_are_checked(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mba_goldens_of_sgd_and_adam),
+        cmocka_unit_test(test_m_goldens_of_sgd_and_adam),
         cmocka_unit_test(test_difacto_takes_lambda_w_at_each_touch),
         cmocka_unit_test(test_m3_without_gradient_a_row_shrinks_by_lambda_over_n),
         cmocka_unit_test(test_m5_running_decays_by_the_harmonic_number_projected_by_one),

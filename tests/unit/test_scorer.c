@@ -223,7 +223,7 @@ static void test_s7_every_form_scores_as_the_model_itself(void **state)
     check_form(form_din_of_dien, true);
 }
 
-static void test_a_score_does_not_depend_on_its_neighbours(void **state)
+static void test_a12_a_score_does_not_depend_on_its_neighbours(void **state)
 {
     struct world *w = *state;
     struct random r = {43};
@@ -452,7 +452,7 @@ int main(void)
         CASE(test_equal_to_the_model_itself),
         cmocka_unit_test(test_s7_unknown_ids_have_the_shared_row),
         CASE(test_s7_every_form_scores_as_the_model_itself),
-        CASE(test_a_score_does_not_depend_on_its_neighbours),
+        CASE(test_a12_a_score_does_not_depend_on_its_neighbours),
         CASE(test_scores_differ),
         CASE(test_no_candidates),
         CASE(test_wrong_requests_are_named),
