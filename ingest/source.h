@@ -43,7 +43,8 @@ struct source_message {
 
 struct source_stats { /* plain counters, written by the ingest thread */
     uint64_t messages, bytes, duplicates_skipped, gaps_explained, reconnects, errors;
-    bool away; /* a broker was lost, and the cluster was not seen whole since */
+    bool away; /* a broker was lost, or a topic or a leader is missing, and the cluster was not seen
+                  whole since */
 };
 
 struct source;

@@ -409,6 +409,10 @@ static void check_topics(struct source_kafka *k)
     for (uint32_t i = 0; i < k->source.n_partitions; i++) {
         well = well && !atomic_load(&k->states[i].leaderless);
     }
+    if (!well) { /* until a later look */
+        k->source.stats.away = true;
+        k->looks_wanted = atomic_load(&k->looks) + 1;
+    }
     if (k->source.stats.away && (int)(atomic_load(&k->looks) - k->looks_wanted) >= 0) {
         k->source.stats.away = false;
         k->source.stats.reconnects++;

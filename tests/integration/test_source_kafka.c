@@ -530,9 +530,39 @@ static void test_leaderless(void **state)
         maintain(s);
     }
     assert_false(s->partitions[2].at_end);
+    assert_true(s->stats.away);
+    maintain(s); /* it stays so until metadata shows a leader */
+    assert_true(s->stats.away);
     assert_int_equal(kafka_mock_leader(c->mock, "events", 2, 1, &err), 0);
     read_to_end(s, seen, 8);
+    assert_false(s->stats.away);
     source_close(s);
+}
+
+/* Faults that a broker has for a while stop no start: offsets are asked for again. */
+static void test_open_through_faults(void **state)
+{
+    enum { N = 400 };
+    static unsigned char seen[N];
+    static const int codes[] = {6 /* not leader */, -195 /* disconnect */, 5 /* no leader */,
+                                7 /* timed out */, -195};
+    struct cluster *c = *state;
+    struct positions stored = {0};
+    memset(seen, 0, sizeof seen);
+    for (int round = 0; round < 2; round++) {
+        produce(c, N / 2);
+        for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) {
+            kafka_mock_request_error(c->mock, 2, codes[i]);
+            kafka_mock_request_error(c->mock, 1, codes[i]); /* the fence is fetched */
+        }
+        struct source_kafka_options opt = options(c);
+        opt.metadata_timeout_ms = 60000;
+        struct source *s = open_ok(&opt, &stored);
+        read_more(s, seen, N, N / 2);
+        store_positions(&stored, s);
+        source_close(s);
+    }
+    assert_each_once(seen, N);
 }
 
 static void test_open_errors(void **state)
@@ -602,11 +632,12 @@ static void test_tombstone_and_commit(void **state)
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_each_message_once), T(test_resume),
-                                       T(test_until_end),         T(test_shards),
-                                       T(test_other_history),     T(test_offset_gone),
-                                       T(test_offset_gone_live),  T(test_broker_away),
-                                       T(test_fetch_faults),      T(test_leaderless),
-                                       T(test_open_errors),       T(test_tombstone_and_commit)};
+    const struct CMUnitTest tests[] = {T(test_each_message_once),   T(test_resume),
+                                       T(test_until_end),           T(test_shards),
+                                       T(test_other_history),       T(test_offset_gone),
+                                       T(test_offset_gone_live),    T(test_broker_away),
+                                       T(test_fetch_faults),        T(test_leaderless),
+                                       T(test_open_through_faults), T(test_open_errors),
+                                       T(test_tombstone_and_commit)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
