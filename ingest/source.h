@@ -101,7 +101,7 @@ struct source_file_options {
 int source_file_open(struct source **out, const struct source_file_options *opt,
                      source_position_fn position, void *payload, struct undine_err *err);
 
-/* source_kafka.c: the only file that includes librdkafka's header for reading. */
+/* source_kafka.c; besides it only kafka_ask.c knows librdkafka, for reading. */
 struct source_kafka_topic {
     char name[SOURCE_TOPIC_MAX];
 };

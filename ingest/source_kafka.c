@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/ticker.h"
 #include "base/within.h"
+#include "ingest/kafka_ask.h"
 #include "ingest/kafka_conf.h"
 #include "ingest/offset_guard.h"
 #include "ingest/shard.h"
@@ -166,13 +167,6 @@ static void serve(struct source_kafka *k, int timeout_ms)
 
 /* ---- poll ---- */
 
-static bool query_offsets(struct source_kafka *k, const struct source_partition *p, int64_t *low,
-                          int64_t *high, int timeout_ms)
-{
-    return rd_kafka_query_watermark_offsets(k->rk, p->topic, p->partition, low, high, timeout_ms) ==
-           RD_KAFKA_RESP_ERR_NO_ERROR;
-}
-
 /* Offsets between next and offset were not delivered.  Compaction and transaction markers do that;
  * a low offset that has moved past next means deletion. */
 static bool gap_is_loss(struct source_kafka *k, struct source_partition *p,
@@ -180,7 +174,7 @@ static bool gap_is_loss(struct source_kafka *k, struct source_partition *p,
 {
     int64_t low, high, now = clock_monotonic_ns();
     bool old = st->low_ns == 0 || now - st->low_ns > LOW_FRESH_MS * NS_PER_MS;
-    if (old && query_offsets(k, p, &low, &high, CHECK_MS)) {
+    if (old && kafka_ask_offsets(k->rk, p, &low, &high, CHECK_MS)) {
         st->low = low;
         st->low_ns = now;
     }
@@ -213,7 +207,7 @@ static void take_error(struct source_kafka *k, uint32_t i, const rd_kafka_messag
         p->done = p->done || (p->end >= 0 && m->offset >= p->end);
         return;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
-        (void)query_offsets(k, p, &low, &high, QUERY_MS);
+        (void)kafka_ask_offsets(k->rk, p, &low, &high, QUERY_MS);
         (void)offset_loss(&err, p, low, high, "the offset is no longer there");
         fail(&st->failed, &err);
         break;
@@ -560,31 +554,6 @@ static int try_again(struct source_kafka *k, int64_t until_ns, const char *what,
                           what, k->brokers, k->reason[0] != '\0' ? "; last: " : "", k->reason);
 }
 
-/* Number of a topic's partitions; 0 = not known yet. */
-static int ask_partitions(struct source_kafka *k, const char *name, rd_kafka_topic_t *handle,
-                          int32_t *n, struct undine_err *err)
-{
-    const struct rd_kafka_metadata *md = NULL;
-    *n = 0;
-    if (rd_kafka_metadata(k->rk, 0, handle, &md, 1000) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return 0;
-    }
-    rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-    if (md->topic_cnt > 0) {
-        code = md->topics[0].err;
-        *n = code == RD_KAFKA_RESP_ERR_NO_ERROR ? md->topics[0].partition_cnt : 0;
-    }
-    rd_kafka_metadata_destroy(md);
-    if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
-        return undine_err_set(err, UNDINE_ENOTFOUND, "topic `%s` does not exist at `%s`", name,
-                              k->brokers);
-    }
-    if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
-        fail_auth(k, name);
-    }
-    return 0;
-}
-
 static int find_topics(struct source_kafka *k, const struct source_kafka_options *opt,
                        int64_t until_ns, struct undine_err *err)
 {
@@ -599,32 +568,16 @@ static int find_topics(struct source_kafka *k, const struct source_kafka_options
         k->topic_states[t].n_seen = NOT_SEEN;
         topic->name = rd_kafka_topic_name(handle);
         int rc = 0;
-        while (rc == 0 && topic->n_partitions == 0) {
-            rc = ask_partitions(k, topic->name, handle, &topic->n_partitions, err);
-            if (rc == 0 && topic->n_partitions == 0) {
-                rc = try_again(k, until_ns, topic->name, err);
-            }
+        while (rc == 0) {
+            rc = kafka_ask_partitions(k->rk, handle, 1000, err);
+            rc = rc == 0 ? try_again(k, until_ns, topic->name, err) : rc;
         }
         if (rc < 0) {
-            return rc;
+            return rc == UNDINE_ENOTFOUND ? undine_err_prefix(err, "brokers `%s`", k->brokers) : rc;
         }
+        topic->n_partitions = rc;
     }
     return 0;
-}
-
-/* First offset whose record is of this time or later; `high` where there is none; < 0 = error. */
-static int64_t offset_of_time(struct source_kafka *k, const struct source_partition *p,
-                              int64_t time_ms, int64_t high)
-{
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_t *at =
-        rd_kafka_topic_partition_list_add(list, p->topic, p->partition);
-    at->offset = time_ms;
-    bool ok = rd_kafka_offsets_for_times(k->rk, list, QUERY_MS) == RD_KAFKA_RESP_ERR_NO_ERROR &&
-              at->err == RD_KAFKA_RESP_ERR_NO_ERROR;
-    int64_t offset = !ok ? -1 : at->offset >= 0 ? at->offset : high;
-    rd_kafka_topic_partition_list_destroy(list);
-    return offset;
 }
 
 /* The offsets that a partition has, and from them where a bounded run ends and a new one starts. */
@@ -634,13 +587,13 @@ static int ask_offsets(struct source_kafka *k, uint32_t i, const struct source_k
     struct source_partition *p = &k->source.partitions[i];
     struct partition_state *st = &k->states[i];
     for (;;) {
-        if (query_offsets(k, p, &st->low, &p->high, 1000)) {
+        if (kafka_ask_offsets(k->rk, p, &st->low, &p->high, 1000)) {
             bool timed = opt->until_end && opt->to_ms > 0;
             p->end = !opt->until_end ? -1
-                     : timed         ? offset_of_time(k, p, opt->to_ms, p->high)
+                     : timed         ? kafka_ask_time(k->rk, p, opt->to_ms, p->high, QUERY_MS)
                                      : p->high;
             bool late = opt->from_ms > 0 && p->position.next < 0;
-            int64_t first = late ? offset_of_time(k, p, opt->from_ms, p->high) : 0;
+            int64_t first = late ? kafka_ask_time(k->rk, p, opt->from_ms, p->high, QUERY_MS) : 0;
             if (first >= 0 && (p->end >= 0 || !timed)) {
                 p->position.next = late ? first : p->position.next;
                 st->low_ns = clock_monotonic_ns();
