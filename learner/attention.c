@@ -20,28 +20,15 @@ void attention_init(struct attention *a, const struct schema *schema, uint64_t p
 
 static uint32_t bucket_of(float w)
 {
-    int exponent;
-    float fraction = frexpf(fabsf(w), &exponent); /* in [1/2, 1) */
-    int at = (exponent - 1 - ATTENTION_LOW) * ATTENTION_OCTAVE +
-             (int)((fraction - 0.5f) * (2 * ATTENTION_OCTAVE));
-    if (fraction == 0.0f || at < 0) {
-        return ATTENTION_SIDE;
-    }
-    uint32_t side = at < ATTENTION_SIDE ? (uint32_t)at : ATTENTION_SIDE - 1;
-    return w > 0.0f ? ATTENTION_SIDE + 1 + side : ATTENTION_SIDE - 1 - side;
+    int size = octaves_bucket(fabs((double)w)) + 1;
+    return (uint32_t)(OCTAVES_BUCKETS + (w > 0.0f ? size : -size));
 }
 
 /* The middle of a bucket. */
 static double value_of(uint32_t bucket)
 {
-    int side = (int)bucket - ATTENTION_SIDE;
-    if (side == 0) {
-        return 0.0;
-    }
-    int at = (side > 0 ? side : -side) - 1;
-    double fraction = 1.0 + (at % ATTENTION_OCTAVE + 0.5) / ATTENTION_OCTAVE;
-    double value = ldexp(fraction, ATTENTION_LOW + at / ATTENTION_OCTAVE);
-    return side > 0 ? value : -value;
+    int side = (int)bucket - OCTAVES_BUCKETS;
+    return side >= 0 ? octaves_middle(side - 1) : -octaves_middle(-side - 1);
 }
 
 /* ---- in ---- */

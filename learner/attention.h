@@ -6,7 +6,8 @@
  * of examples and the one before it: what is shown is of the newest one to two periods.  Per
  * sequence, over the weights w_1..w_H that its steps are pooled with, normalised as the model does:
  *
- *   mean, sd, quantiles  of all weights; quantiles within 1/16 of the value
+ *   mean, sd, quantiles  of all weights; quantiles within 1/16 of
+ *                        the value (octaves.h)
  *   ignored              share of steps with |w| at most 1/100 of the largest of their history
  *   effective_steps      mean over histories of (sum |w|)^2 / sum w^2: 1 = one step has it all, H =
  *                        all weigh alike (inverse Simpson index); of a history of zeros it is 0
@@ -17,15 +18,12 @@
 
 #include "base/schema.h"
 #include "learner/model/model.h"
+#include "learner/octaves.h"
 #include "learner/snapshot.h"
 
 enum {
     ATTENTION_EVERY = 16,
-    ATTENTION_OCTAVE = 8, /* buckets */
-    ATTENTION_LOW = -24,
-    ATTENTION_HIGH = 8, /* |w| in 2^LOW..2^HIGH is told apart */
-    ATTENTION_SIDE = (ATTENTION_HIGH - ATTENTION_LOW) * ATTENTION_OCTAVE,
-    ATTENTION_BUCKETS = 2 * ATTENTION_SIDE + 1, /* negative, descending by |w|; 0; positive */
+    ATTENTION_BUCKETS = 2 * OCTAVES_BUCKETS + 1, /* negative, descending by |w|; 0; positive */
     ATTENTION_QUANTILES = 5
 };
 extern const double ATTENTION_QUANTILE[ATTENTION_QUANTILES]; /* .01 .1 .5 .9 .99 */

@@ -10,6 +10,8 @@
 #include "learner/model/model.h"
 #include "learner/model/row.h"
 
+struct norms;
+
 struct snapshot_table {
     char name[SCHEMA_NAME_MAX];
     uint32_t dim, n_slots; /* n_slots: floats of optimizer state a row */
@@ -56,6 +58,8 @@ struct snapshot {
     uint32_t n_train; /* what only the trainer needs: train.safetensors */
     struct snapshot_array train[SNAPSHOT_ARRAYS_MAX];
     char *metrics_json;  /* progressive metrics at this moment, for the manifest */
+    struct norms *norms; /* norms_attach; version_write does so */
+    char *norms_json;
     struct arena memory; /* owns all of the above */
 };
 

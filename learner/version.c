@@ -3,6 +3,7 @@
 #include "base/fault.h"
 #include "learner/blas.h"
 #include "learner/model/version_reader.h"
+#include "learner/norms.h"
 #include "learner/version_files.h"
 #include "learner/version_publish.h"
 
@@ -153,6 +154,7 @@ static void describe(struct manifest *m, const struct snapshot *s,
     hash128_hex(m->digest, snapshot_digest(s));
     blas_kernels(m->kernels, sizeof m->kernels);
     m->metrics_json = s->metrics_json;
+    m->norms_json = s->norms_json;
     m->positions_json = (char *)(uintptr_t)extra->positions_json; /* only printed */
 }
 
@@ -269,6 +271,7 @@ int version_write(const char *dir, struct snapshot *s, const struct version_extr
 {
     struct version_info info = {0};
     int rc = snapshot_sort(s, err);
+    rc = rc == UNDINE_OK ? norms_attach(s, err) : rc;
     if (rc == UNDINE_OK) {
         rc = version_files_prepare(dir, err);
     }

@@ -28,6 +28,7 @@ struct daemon {
     struct trainer *trainer;
     struct publisher *publisher;
     struct version_info restored; /* number 0 = none */
+    struct norms restored_norms;
     pthread_t ingest_thread, learner_thread;
     bool started;
     atomic_bool stop;        /* asked to end */
@@ -191,6 +192,7 @@ static int open_learner(struct daemon *d, struct undine_err *err)
     }
     if (found > 0) {
         rc = trainer_restore(d->trainer, snapshot, err);
+        norms_of(&d->restored_norms, snapshot);
         snapshot_free(snapshot);
         d->restored = info;
         daemon_say(d, 6, "version", "restored version %s: %llu examples learned, %llu in the log",
@@ -250,6 +252,7 @@ int daemon_open(struct daemon **out, const struct daemon_options *opt, struct un
             .store = d->store,
             .log = d->log,
             .newest = d->restored,
+            .norms = &d->restored_norms,
             .keep = d->config->snapshot.keep,
             .shard = d->config->ingest.shard,
             .config_digest = d->config->ingest.config_digest,
@@ -505,6 +508,11 @@ void daemon_status(struct daemon *d, struct daemon_status *out)
 void daemon_slices(struct daemon *d, struct trainer_slices *out)
 {
     trainer_slices(d->trainer, out);
+}
+
+void daemon_norms(struct daemon *d, struct norms *out)
+{
+    publisher_norms(d->publisher, out);
 }
 
 bool daemon_healthy(struct daemon *d)

@@ -12,6 +12,7 @@
 #define UNDINE_OPS_DAEMON_H
 
 #include "configs/config.h"
+#include "learner/norms.h"
 #include "learner/version.h"
 
 #include <stdbool.h>
@@ -66,6 +67,7 @@ void daemon_close(struct daemon *d);
 
 void daemon_status(struct daemon *d, struct daemon_status *out); /* any thread */
 void daemon_slices(struct daemon *d, struct trainer_slices *out); /* any thread */
+void daemon_norms(struct daemon *d, struct norms *out); /* of the newest version; any thread */
 bool daemon_healthy(struct daemon *d); /* no thread has failed; any thread, cheap */
 const char *daemon_versions_dir(const struct daemon *d);
 

@@ -97,11 +97,11 @@ static int open_daemon(struct daemon **out, const struct daemon_options *options
 static int report(struct daemon *d, int64_t begun_ns, struct undine_err *err)
 {
     struct daemon_status st;
-    struct trainer_slices slices;
+    struct report_parts parts;
     daemon_status(d, &st);
-    daemon_slices(d, &slices);
-    return report_write(stdout, &st, &slices, (double)(clock_monotonic_ns() - begun_ns) * 1e-9,
-                        err);
+    daemon_slices(d, &parts.slices);
+    daemon_norms(d, &parts.norms);
+    return report_write(stdout, &st, &parts, (double)(clock_monotonic_ns() - begun_ns) * 1e-9, err);
 }
 
 static int run_daemon(const struct drive_options *opt, const struct config *config,

@@ -415,6 +415,57 @@ static void render_attention(struct writer *w, const struct trainer_metrics *m)
     }
 }
 
+static void put_sized(struct writer *w, const char *name, const char *label, const char *value,
+                      double v)
+{
+    put(w, name);
+    put(w, "{");
+    put_label(w, label, value);
+    put(w, "} ");
+    put_real(w, v);
+}
+
+static void render_row_norms(struct writer *w, const struct norms *n)
+{
+    const char *mean = "undine_row_norm_mean", *largest = "undine_row_norm_max",
+               *name = "undine_row_norm";
+    put_header(w, mean, "gauge", "Mean norm of a table's embeddings.");
+    for (uint32_t k = 0; k < n->n_tables; k++) {
+        put_sized(w, mean, "table", n->table[k].name, n->table[k].mean);
+    }
+    put_header(w, largest, "gauge", "Largest norm of a table's embeddings.");
+    for (uint32_t k = 0; k < n->n_tables; k++) {
+        put_sized(w, largest, "table", n->table[k].name, n->table[k].largest);
+    }
+    put_header(w, name, "gauge", "Quantiles of the norms of a table's embeddings.");
+    for (uint32_t k = 0; k < n->n_tables; k++) {
+        for (int q = 0; q < NORMS_QUANTILES; q++) {
+            char quantile[16];
+            (void)snprintf(quantile, sizeof quantile, "%g", NORMS_QUANTILE[q]);
+            put(w, name);
+            put(w, "{");
+            put_label(w, "table", n->table[k].name);
+            put(w, ",");
+            put_label(w, "quantile", quantile);
+            put(w, "} ");
+            put_real(w, n->table[k].quantile[q]);
+        }
+    }
+}
+
+static void render_tensor_norms(struct writer *w, const struct norms *n)
+{
+    const char *norm = "undine_tensor_norm", *largest = "undine_tensor_max";
+    put_header(w, norm, "gauge", "Norm of a dense tensor.");
+    for (uint32_t i = 0; i < n->n_tensors; i++) {
+        put_sized(w, norm, "tensor", n->tensor[i].name, n->tensor[i].norm);
+    }
+    put_header(w, largest, "gauge", "Largest absolute value of a dense tensor.");
+    for (uint32_t i = 0; i < n->n_tensors; i++) {
+        put_sized(w, largest, "tensor", n->tensor[i].name, n->tensor[i].largest);
+    }
+}
+
 static void render_process(struct writer *w, const struct metrics_view *view)
 {
     put_header(w, "undine_info", "gauge", "The program: always 1.");
@@ -447,5 +498,7 @@ void metrics_render(struct writer *out, const struct metrics_view *view)
     render_predictions(out, view->status->learner.bin);
     render_slices(out, view->slices);
     render_attention(out, &view->status->learner);
+    render_row_norms(out, view->norms);
+    render_tensor_norms(out, view->norms);
     render_process(out, view);
 }

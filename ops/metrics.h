@@ -15,6 +15,7 @@
 struct metrics_view {
     const struct daemon_status *status;
     const struct trainer_slices *slices;
+    const struct norms *norms;
     const char *version; /* of the program */
     const char *kernels; /* what training computes with (learner/blas.h) */
     uint64_t rss_bytes;

@@ -15,6 +15,7 @@ struct publisher {
     struct snapshot *slot; /* given and not yet finished with */
     bool slot_publish, stop, started;
     struct publisher_status status;
+    struct norms norms;
     int last_rc;
 };
 
@@ -73,6 +74,11 @@ static void *publisher_main(void *payload)
         struct version_info info = {0};
         struct undine_err err = {0};
         int rc = publish(p, s, move_current, &info, &err);
+        if (info.number != 0) {
+            (void)pthread_mutex_lock(&p->mutex);
+            p->norms = *s->norms;
+            (void)pthread_mutex_unlock(&p->mutex);
+        }
         snapshot_free(s);
         if (rc != UNDINE_OK && p->opt.failed != NULL) {
             p->opt.failed(p->opt.failed_payload, &err);
@@ -121,6 +127,9 @@ int publisher_open(struct publisher **out, const struct publisher_options *opt,
     (void)pthread_mutex_init(&p->mutex, NULL);
     (void)pthread_cond_init(&p->changed, NULL);
     p->status.newest = opt->newest;
+    if (opt->norms != NULL) {
+        p->norms = *opt->norms;
+    }
     republish(p);
     int failed = pthread_create(&p->thread, NULL, publisher_main, p);
     p->started = failed == 0;
@@ -187,6 +196,13 @@ uint64_t publisher_newest_seq(struct publisher *p)
     uint64_t seq = p->status.newest.number == 0 ? UINT64_MAX : p->status.newest.trained_seq;
     (void)pthread_mutex_unlock(&p->mutex);
     return seq;
+}
+
+void publisher_norms(struct publisher *p, struct norms *out)
+{
+    (void)pthread_mutex_lock(&p->mutex);
+    *out = p->norms;
+    (void)pthread_mutex_unlock(&p->mutex);
 }
 
 void publisher_status(struct publisher *p, struct publisher_status *out)

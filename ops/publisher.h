@@ -9,6 +9,7 @@
 #define UNDINE_OPS_PUBLISHER_H
 
 #include "featurestore/example_log.h"
+#include "learner/norms.h"
 #include "learner/version.h"
 
 struct publisher_options {
@@ -17,6 +18,7 @@ struct publisher_options {
     struct example_log *log;
     struct version_info newest; /* the valid one that was restored; number 0 = none.  What lies in
                                    the directory and did not validate does not count as written */
+    const struct norms *norms;  /* of the newest, read at open; NULL = none */
     uint32_t keep, shard;
     uint64_t config_digest;
     /* Told of every version that could not be written; on the publisher's thread. */
@@ -43,6 +45,7 @@ void publisher_give(struct publisher *p, struct snapshot *s, bool publish);
 int publisher_wait(struct publisher *p, struct undine_err *err);
 /* trained_seq of the newest version, UINT64_MAX = none. */
 uint64_t publisher_newest_seq(struct publisher *p);
+void publisher_norms(struct publisher *p, struct norms *out); /* of the newest; any thread */
 void publisher_status(struct publisher *p, struct publisher_status *out); /* any thread */
 
 #endif

@@ -94,6 +94,32 @@ static void put_attention(json_t *o, const struct trainer_metrics *m)
     (void)json_object_set_new(o, "attention", list);
 }
 
+static void put_norms(json_t *o, const struct norms *n)
+{
+    json_t *tables = json_array(), *tensors = json_array();
+    for (uint32_t k = 0; k < n->n_tables; k++) {
+        const struct norms_table *t = &n->table[k];
+        json_t *one = json_object();
+        (void)json_object_set_new(one, "table", json_string(t->name));
+        put_u64(one, "rows", t->rows);
+        put_real(one, "mean", t->mean);
+        put_real(one, "p01", t->quantile[0]);
+        put_real(one, "p50", t->quantile[1]);
+        put_real(one, "p99", t->quantile[2]);
+        put_real(one, "max", t->largest);
+        (void)json_array_append_new(tables, one);
+    }
+    for (uint32_t i = 0; i < n->n_tensors; i++) {
+        json_t *one = json_object();
+        (void)json_object_set_new(one, "tensor", json_string(n->tensor[i].name));
+        put_real(one, "norm", n->tensor[i].norm);
+        put_real(one, "max", n->tensor[i].largest);
+        (void)json_array_append_new(tensors, one);
+    }
+    (void)json_object_set_new(o, "row_norms", tables);
+    (void)json_object_set_new(o, "tensor_norms", tensors);
+}
+
 static void put_slices(json_t *o, const struct trainer_slices *s)
 {
     json_t *list = json_array();
@@ -122,7 +148,7 @@ static void put_slices(json_t *o, const struct trainer_slices *s)
     (void)json_object_set_new(o, "slices", list);
 }
 
-int report_write(FILE *out, const struct daemon_status *st, const struct trainer_slices *slices,
+int report_write(FILE *out, const struct daemon_status *st, const struct report_parts *parts,
                  double seconds, struct undine_err *err)
 {
     const struct ingest_counters *c = &st->ingest.counters;
@@ -154,8 +180,9 @@ int report_write(FILE *out, const struct daemon_status *st, const struct trainer
     put_real(o, "window_ece", m->window_ece);
     put_bins(o, "predictions", m->bin);
     put_frozen(o, &m->frozen);
-    put_slices(o, slices);
+    put_slices(o, &parts->slices);
     put_attention(o, m);
+    put_norms(o, &parts->norms);
     put_u64(o, "batches", m->batches);
     put_u64(o, "batches_skipped", m->batches_skipped);
     put_u64(o, "workers", m->workers);

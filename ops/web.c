@@ -30,17 +30,20 @@ static int metrics(void *payload, struct writer *body)
     struct daemon *d = atomic_load(&w->daemon);
     struct daemon_status st;
     struct trainer_slices slices;
+    struct norms norms;
     if (d == NULL) {
         put_text(body, "# starting\n");
         return HTTP_UNAVAILABLE;
     }
     daemon_status(d, &st);
     daemon_slices(d, &slices);
+    daemon_norms(d, &norms);
     char kernels[BLAS_KERNELS_MAX];
     blas_kernels(kernels, sizeof kernels);
     metrics_render(body, &(struct metrics_view){
                              .status = &st,
                              .slices = &slices,
+                             .norms = &norms,
                              .version = program_version(),
                              .kernels = kernels,
                              .rss_bytes = report_rss_bytes(),

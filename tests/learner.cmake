@@ -20,6 +20,8 @@ undine_test(test_slices SOURCES unit/test_slices.c support/example_stream.c
   LIBS undine_learner m LABELS fast)
 undine_test(test_attention SOURCES unit/test_attention.c support/example_stream.c
   LIBS undine_learner m LABELS fast)
+undine_test(test_norms SOURCES unit/test_norms.c support/example_stream.c
+  LIBS undine_learner m LABELS fast)
 undine_test(test_popularity SOURCES unit/test_popularity.c LIBS undine_learner LABELS fast)
 undine_test(test_batch_builder SOURCES unit/test_batch_builder.c support/example_stream.c
   LIBS undine_learner LABELS fast)

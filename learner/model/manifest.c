@@ -20,6 +20,7 @@ void manifest_release(struct manifest *m)
     if (m != NULL) {
         free(m->positions_json);
         free(m->metrics_json);
+        free(m->norms_json);
         *m = (struct manifest){0};
     }
 }
@@ -142,9 +143,10 @@ int manifest_print(const struct manifest *m, struct writer *out, struct undine_e
     const char *positions = m->positions_json != NULL ? m->positions_json : "[]";
     const char *metrics = m->metrics_json != NULL ? m->metrics_json : "{}";
     UNDINE_ASSERT(out->len == 0);
-    if (!is_json(positions, JSON_ARRAY) || !is_json(metrics, JSON_OBJECT)) {
+    if (!is_json(positions, JSON_ARRAY) || !is_json(metrics, JSON_OBJECT) ||
+        (m->norms_json != NULL && !is_json(m->norms_json, JSON_OBJECT))) {
         return undine_err_set(err, UNDINE_EINVAL,
-                              "positions must be a JSON array and metrics a JSON object");
+                              "positions must be a JSON array, metrics and norms JSON objects");
     }
     put(out,
         "{\n  \"format_version\": %d,\n  \"kind\": \"full\",\n  \"number\": %" PRIu64
@@ -164,6 +166,10 @@ int manifest_print(const struct manifest *m, struct writer *out, struct undine_e
         m->digest, schema_model_digest(&m->schema), m->config_digest);
     put_text(out, ",\n  \"metrics\": ");
     put_text(out, metrics);
+    if (m->norms_json != NULL) {
+        put_text(out, ",\n  \"norms\": ");
+        put_text(out, m->norms_json);
+    }
     put_files(out, m);
     put(out, ",\n  \"gate\": \"off\",\n  \"created_ms\": %" PRId64 ",\n  \"shard\": %" PRIu32,
         m->created_ms, m->shard);
@@ -349,8 +355,11 @@ static int parse_files(struct manifest *m, const json_t *root, struct undine_err
 
 static int parse_texts(struct manifest *m, const json_t *root, struct undine_err *err)
 {
-    json_t *metrics, *positions;
+    json_t *metrics, *positions, *norms = json_object_get(root, "norms");
     int rc = json_field_object(root, "metrics", &metrics, err);
+    if (rc == UNDINE_OK && norms != NULL) { /* versions from before it have none */
+        rc = json_field_object(root, "norms", &norms, err);
+    }
     if (rc == UNDINE_OK) {
         rc = json_field_list(root, "positions", SIZE_MAX, &positions, err);
     }
@@ -359,7 +368,11 @@ static int parse_texts(struct manifest *m, const json_t *root, struct undine_err
     }
     m->metrics_json = json_dumps(metrics, JSON_COMPACT);
     m->positions_json = json_dumps(positions, JSON_COMPACT);
-    return m->metrics_json == NULL || m->positions_json == NULL ? no_memory(err) : UNDINE_OK;
+    m->norms_json = norms != NULL ? json_dumps(norms, JSON_COMPACT) : NULL;
+    return m->metrics_json == NULL || m->positions_json == NULL ||
+                   (norms != NULL && m->norms_json == NULL)
+               ? no_memory(err)
+               : UNDINE_OK;
 }
 
 static int parse_root(struct manifest *m, const json_t *root, struct undine_err *err)

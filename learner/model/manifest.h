@@ -44,6 +44,7 @@ struct manifest {
     struct manifest_file file[MANIFEST_FILES_MAX];
     char *positions_json; /* array; owned */
     char *metrics_json;   /* object; owned */
+    char *norms_json;     /* object; owned; NULL = the version says nothing of them */
 };
 
 void manifest_release(struct manifest *m); /* NULL-safe, and fine on a zeroed one */

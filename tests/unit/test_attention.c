@@ -103,7 +103,7 @@ static void test_extremes(void **state)
                  {{-3.0f, 3.0f, -3.0f, 3.0f}, 4.0, 0.0, -3.0},
                  {{0.0f, 0.0f, 0.0f, 0.0f}, 0.0, 1.0, 0.0},
                  {{1e-9f, 1e-9f, 1e-9f, 1e-9f}, 4.0, 0.0, 0.0},
-                 {{1e9f, 1e9f, 1e9f, 1e9f}, 4.0, 0.0, 256.0}};
+                 {{1e9f, 1e9f, 1e9f, 1e9f}, 4.0, 0.0, 65536.0}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         attention_init(a, &schema, PERIOD);
         attention_summarize(a, 0, &s);

@@ -13,11 +13,13 @@
 
 static struct daemon_status g_status;
 static struct trainer_slices g_slices;
+static struct norms g_norms;
 
 static void render(struct writer *w, const char *version)
 {
     const struct metrics_view view = {.status = &g_status,
                                       .slices = &g_slices,
+                                      .norms = &g_norms,
                                       .version = version,
                                       .kernels = "avx2",
                                       .rss_bytes = 1048576};
