@@ -17,8 +17,8 @@
 #include <stdint.h>
 
 enum {
-    SCHEMA_NAME_MAX = 48, /* bytes of a name, NUL included */
-    SCHEMA_TABLES_MAX = 32,
+    SCHEMA_NAME_MAX = 48,   /* bytes of a name, NUL included */
+    SCHEMA_TABLES_MAX = 64, /* 32 that are declared, and 8 of each sequence's own */
     SCHEMA_FIELDS_MAX = 32,
     SCHEMA_BEHAVIORS_MAX = 16,
     SCHEMA_SEQUENCES_MAX = 4,

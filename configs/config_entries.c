@@ -5,8 +5,11 @@
 #include <fnmatch.h>
 #include <string.h>
 
+/* Declared tables and all own ones are no more than a schema holds. */
+_Static_assert((int)CONFIG_ENTRIES_MAX + SCHEMA_SEQUENCES_MAX * SCHEMA_STEP_FIELDS_MAX <=
+                   (int)SCHEMA_TABLES_MAX,
+               "every sequence of a configuration may have tables of its own");
 #define HOLDS(max) _Static_assert((int)CONFIG_ENTRIES_MAX >= (int)(max), "declared whole")
-HOLDS(SCHEMA_TABLES_MAX);
 HOLDS(SCHEMA_FIELDS_MAX);
 HOLDS(SCHEMA_SEQUENCES_MAX);
 HOLDS(CONFIG_TOPICS_MAX);
@@ -69,8 +72,8 @@ int config_entry_table(struct config_declared *d, const char *name, const char *
     if (i == d->n_tables && replace) {
         return config_fail(err, where, "table `%s` is not declared in the file", name);
     }
-    if (i == SCHEMA_TABLES_MAX) {
-        return fail_full("tables", SCHEMA_TABLES_MAX, where, err);
+    if (i == CONFIG_ENTRIES_MAX) {
+        return fail_full("tables", CONFIG_ENTRIES_MAX, where, err);
     }
     (void)snprintf(path, sizeof path, "tables.%s", name);
     const struct config_key *map = config_key_find("tables");

@@ -41,7 +41,9 @@ struct snapshot_array {
     void *data;
 };
 
-enum { SNAPSHOT_ARRAYS_MAX = 512 };
+enum {
+    SNAPSHOT_ARRAYS_MAX = 1024
+}; /* train: 250 of the optimizer, 128 of slices, 128 frozen, 40 */
 struct snapshot {
     struct schema schema;
     struct model_options model;

@@ -143,7 +143,7 @@ static void test_own_tables_refused(void **state)
             "field `category`: its table is a sequence's own");
     REFUSED((s.sequences[0].own_tables = false, strcpy(s.tables[1].name, "clicks.item")),
             "table `clicks.item`: a name is 1 to 47");
-    REFUSED((s.n_tables = SCHEMA_TABLES_MAX, name_tables(&s)), "than the 32 that are allowed");
+    REFUSED((s.n_tables = SCHEMA_TABLES_MAX, name_tables(&s)), "than the 64 that are allowed");
 #undef REFUSED
 }
 
