@@ -14,6 +14,7 @@ enum {
     HANDLES = STORE_FAMILIES + 1, /* ours and RocksDB's own `default`, which stays empty */
     GET_MANY_CHUNK = 256,
     META_NAME_MAX = 512,
+    INFO_LOG_HEADERS = 5, /* rocksdb::InfoLogLevel HEADER_LEVEL */
     OPEN_READ_ONLY_TRIES = 5
 };
 static const char format_key[] = "format";
@@ -214,6 +215,10 @@ static void store_options_create(struct store *s, const struct store_options *op
     rocksdb_options_set_max_open_files(o, -1);
     rocksdb_options_set_bytes_per_sync(o, (uint64_t)1 << 20);
     rocksdb_options_set_wal_bytes_per_sync(o, (uint64_t)1 << 20);
+    /* Nothing but its options into RocksDB's own LOG.  Where the disk is full that file cannot be
+     * written either, and builds of RocksDB with assertions (Debian's) abort at the next line; what
+     * it complains of comes back as errors anyway. */
+    rocksdb_options_set_info_log_level(o, INFO_LOG_HEADERS);
     rocksdb_options_set_keep_log_file_num(o, 4);
     rocksdb_options_set_max_log_file_size(o, (size_t)4 << 20);
     rocksdb_options_set_stats_dump_period_sec(o, 600);

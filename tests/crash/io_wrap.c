@@ -113,10 +113,34 @@ static int take_change(enum wrap_class c)
     return e != 0 ? e : change;
 }
 
-static int fail(int error)
+/* Tell the test which file it was. */
+static void said(const char *path)
 {
+    const char *out = getenv("UNDINE_IO_SAID");
+    long fd = out == NULL ? -1
+                          : syscall(SYS_openat, AT_FDCWD, out,
+                                    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (fd >= 0) {
+        struct iovec parts[] = {{(void *)(uintptr_t)path, strlen(path)}, {"\n", 1}};
+        (void)syscall(SYS_writev, fd, parts, 2);
+        (void)syscall(SYS_close, fd);
+    }
+}
+
+static int fail(int error, const char *path)
+{
+    said(path);
     errno = error == WRAP_SHORT ? EIO : error;
     return -1;
+}
+
+static int fail_fd(int error, int fd)
+{
+    char link[64], path[PATH_MAX];
+    (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n < 0 ? 0 : n] = '\0';
+    return fail(error, path);
 }
 
 /* ---- files ---- */
@@ -131,7 +155,7 @@ static int open_path(int dir_fd, const char *name, int flags, mode_t mode)
     bool changes = (flags & (O_CREAT | O_TRUNC)) != 0;
     int e = changes ? take_change(WRAP_OPEN) : wrap_plan_take(WRAP_OPEN, 1);
     if (e != 0) {
-        return fail(e);
+        return fail(e, path);
     }
     (void)pthread_mutex_lock(&lock);
     int fd = (int)syscall(SYS_openat, dir_fd, name, flags, mode);
@@ -182,12 +206,18 @@ EXPORT int close(int fd)
         return REAL(close, fd);
     }
     int e = wrap_plan_take(WRAP_CLOSE, 1);
+    if (e != 0) {
+        (void)fail_fd(e, fd);
+    }
     (void)pthread_mutex_lock(&lock);
     atomic_store(&followed[fd], false);
     int rc = REAL(close, fd);
     record(RECORD_CLOSE, fd, 0, NULL, NULL, 0);
     (void)pthread_mutex_unlock(&lock);
-    return e != 0 ? fail(e) : rc;
+    if (e != 0) {
+        errno = e;
+    }
+    return e != 0 ? -1 : rc;
 }
 
 /* ---- bytes ---- */
@@ -195,12 +225,12 @@ EXPORT int close(int fd)
 EXPORT ssize_t read(int fd, void *out, size_t len)
 {
     int e = follows(fd) ? wrap_plan_take(WRAP_READ, 1) : 0;
-    return e != 0 ? fail(e) : REAL(read, fd, out, len);
+    return e != 0 ? fail_fd(e, fd) : REAL(read, fd, out, len);
 }
 static ssize_t read_at(int fd, void *out, size_t len, off_t offset)
 {
     int e = follows(fd) ? wrap_plan_take(WRAP_READ, 1) : 0;
-    return e != 0 ? fail(e) : REAL(pread, fd, out, len, offset);
+    return e != 0 ? fail_fd(e, fd) : REAL(pread, fd, out, len, offset);
 }
 EXPORT ssize_t pread(int fd, void *out, size_t len, off_t offset)
 {
@@ -217,9 +247,10 @@ static ssize_t write_at(int fd, const void *data, size_t len, off_t at)
     int e = take_change(WRAP_WRITE);
     e = e != 0 ? e : wrap_plan_take(WRAP_SPACE, len);
     if (e > 0) {
-        return fail(e);
+        return fail_fd(e, fd);
     }
     if (e == WRAP_SHORT) {
+        (void)fail_fd(e, fd);
         len = (len + 1) / 2;
     }
     (void)pthread_mutex_lock(&lock);
@@ -265,7 +296,7 @@ static int truncate_fd(int fd, off_t len)
 {
     int e = follows(fd) ? take_change(WRAP_TRUNCATE) : 0;
     if (e != 0) {
-        return fail(e);
+        return fail_fd(e, fd);
     }
     (void)pthread_mutex_lock(&lock);
     int rc = REAL(ftruncate, fd, len);
@@ -288,7 +319,7 @@ static int allocate(int fd, int mode, off_t offset, off_t len)
 {
     int e = follows(fd) ? take_change(WRAP_ALLOCATE) : 0;
     if (e != 0) {
-        return fail(e);
+        return fail_fd(e, fd);
     }
     (void)pthread_mutex_lock(&lock);
     int rc = REAL(fallocate, fd, mode, offset, len);
@@ -311,7 +342,7 @@ static int sync_fd(int fd, int (*call)(int fd))
 {
     int e = take_change(WRAP_FSYNC);
     if (e != 0) {
-        return fail(e);
+        return fail_fd(e, fd);
     }
     (void)pthread_mutex_lock(&lock);
     int rc = call(fd);
@@ -337,7 +368,7 @@ static void *map(void *at, size_t len, int protection, int flags, int fd, off_t 
     bool of_file = (flags & MAP_ANONYMOUS) == 0 && follows(fd);
     int e = of_file ? wrap_plan_take(WRAP_MMAP, 1) : 0;
     if (e != 0) {
-        (void)fail(e);
+        (void)fail_fd(e, fd);
         return MAP_FAILED;
     }
     if (of_file && (flags & MAP_SHARED) != 0 && (protection & PROT_WRITE) != 0) {
@@ -363,7 +394,7 @@ EXPORT int rename(const char *from, const char *to)
     bool ours = below(from) || below(to);
     int e = ours ? take_change(WRAP_RENAME) : 0;
     if (e != 0) {
-        return fail(e);
+        return fail(e, from);
     }
     (void)pthread_mutex_lock(&lock);
     int rc = REAL(rename, from, to);
@@ -380,7 +411,7 @@ static int remove_path(int dir_fd, const char *name, int flags)
     const char *path = path_at(buffer, dir_fd, name);
     int e = below(path) ? take_change(WRAP_UNLINK) : 0;
     if (e != 0) {
-        return fail(e);
+        return fail(e, path);
     }
     (void)pthread_mutex_lock(&lock);
     int rc = REAL(unlinkat, dir_fd, name, flags);
@@ -407,7 +438,7 @@ EXPORT int mkdir(const char *path, mode_t mode)
 {
     int e = below(path) ? take_change(WRAP_MKDIR) : 0;
     if (e != 0) {
-        return fail(e);
+        return fail(e, path);
     }
     (void)pthread_mutex_lock(&lock);
     int rc = REAL(mkdir, path, mode);

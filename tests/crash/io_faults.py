@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""io_faults.py [--per-case N] [--seed S] [--events N] [--only CASE] [--every N] [--keep]: the nth call of a kind fails.
+
+A replay, from nothing or from the middle, meets one failing call, or one from which on all of their kind fail.  It must end as
+if nothing had been (a version that cannot be written is made again later), or with exit code 1 and one line that says what
+failed: never with a signal, a hang or another result.  A failing write or fsync of the write-ahead log must stop it.  Then the
+fault is gone, and the next replay must go on to the examples, the counters and the model of one that met none."""
+import argparse
+import os
+import random
+import shutil
+import struct
+import subprocess
+
+import disk_image
+from state_run import Failed, World, finish, say
+
+# As in wrap_plan.h.
+CLASSES = ("open read write fsync rename unlink mkdir close truncate allocate mmap change space malloc own").split()
+SIGABRT = -6
+
+# (class, error, for ever, what may end the program besides exit codes 0 and 1)
+CASES = (
+    ("write", "EIO", False), ("write", "SHORT", False), ("write", "ENOSPC", True), ("fsync", "EIO", False), ("fsync", "EIO", True),
+    ("rename", "EIO", False), ("open", "EIO", False), ("open", "EMFILE", True), ("close", "EIO", False), ("mkdir", "ENOSPC", False),
+    ("unlink", "EIO", False), ("truncate", "EIO", False), ("allocate", "ENOSPC", True), ("read", "EIO", False),
+    ("mmap", "ENOMEM", False), ("change", "EROFS", True), ("space", "ENOSPC", True), ("own", "ENOMEM", False),
+    ("own", "ENOMEM", True), ("malloc", "ENOMEM", False),
+)
+
+
+class Suite:
+    def __init__(self, world, args):
+        self.world, self.args = world, args
+        self.rng = random.Random(args.seed)
+        self.failures, self.passed, self.ends = [], 0, {}
+        self.middle = self.record_middle()
+        self.totals = {start: self.count(start) for start in ("nothing", "middle")}
+
+    def record_middle(self):
+        self.world.fresh()
+        trace = os.path.join(self.world.tmp, "trace")
+        self.world.check_same(self.world.replay(wrap={"UNDINE_IO_TRACE": trace}))
+        records = list(disk_image.records(trace))
+        disk = disk_image.Disk(self.world.work)
+        for record in records[: int(len(records) * 0.6)]:
+            disk.step(record)
+        out = os.path.join(self.world.tmp, "middle")
+        disk.write_to(out, "kept", random.Random(0))
+        return out
+
+    def start(self, start):
+        self.world.fresh()
+        if start == "middle":
+            shutil.copytree(self.middle, self.world.work, dirs_exist_ok=True)
+
+    def count(self, start):
+        """How many calls of each class a replay makes."""
+        self.start(start)
+        path = os.path.join(self.world.tmp, "count")
+        if os.path.exists(path):
+            os.remove(path)
+        self.world.check_same(self.world.replay(wrap={"UNDINE_IO_COUNT": path}))
+        with open(path, "rb") as f:
+            raw = f.read()
+        return dict(zip(CLASSES, struct.unpack_from(f"<{len(CLASSES)}Q", raw)))
+
+    def fault(self, start, kind, nth, error, always, options):
+        self.start(start)
+        said = os.path.join(self.world.tmp, "said")
+        if os.path.exists(said):
+            os.remove(said)
+        plan = f"{kind}:{nth}:{error}{':always' if always else ''}"
+        outcome = self.world.replay(wrap={"UNDINE_IO_FAIL": plan, "UNDINE_IO_SAID": said}, options=options)
+        failed = []
+        if os.path.exists(said):
+            with open(said, encoding="utf-8") as f:
+                failed = f.read().split("\n")[:-1]
+        self.check_fault(outcome, kind, error, failed)
+        return outcome.code, failed
+
+    def check_fault(self, outcome, kind, error, failed):
+        log = [p for p in failed if p.endswith(".log") and "/store/" in p]
+        must_stop = log and kind in ("write", "fsync", "space", "change") and error != "SHORT"
+        if outcome.code == 0:
+            self.world.check_same(outcome)
+            if must_stop:
+                raise Failed(f"it went on although {log[0]} could not be written")
+        elif outcome.code == SIGABRT and kind == "malloc" and "broken invariant" not in outcome.err:
+            pass  # C++ ends the program where memory is out
+        elif outcome.code != 1 or not outcome.why():
+            raise Failed(f"ends with {outcome.code}: {outcome.err}")
+
+    def one(self, kind, error, always, start, nth, options):
+        name = f"{kind} {error}{' from there on' if always else ''}"
+        where = f"seed {self.args.seed}, {name}, call {nth} of {self.totals[start][kind]}, from {start}, {' '.join(options)}"
+        failed = []
+        try:
+            code, failed = self.fault(start, kind, nth, error, always, options)
+            self.world.check_same(self.world.replay())
+            self.world.check_published()
+            self.passed += 1
+            ends = self.ends.setdefault(name, {})
+            ends[code] = ends.get(code, 0) + 1
+            if self.args.verbose:
+                say(f"{where}: ends with {code}; {[p[len(self.world.work):] for p in failed[:2]]}")
+        except Failed as e:
+            self.failures.append(f"{where}: {[p[len(self.world.work):] for p in failed[:3]]}: {e}")
+            if self.args.keep:
+                shutil.copytree(self.world.work, os.path.join(self.world.tmp, f"failed-{len(self.failures)}"))
+
+    def moments(self, total):
+        if self.args.every:
+            return range(1, total + 1, self.args.every)
+        return sorted(self.rng.randint(1, total) for _ in range(self.args.per_case))
+
+    def run(self):
+        for kind, error, always in CASES:
+            if self.args.only and self.args.only != kind:
+                continue
+            for i, start in enumerate(("nothing", "middle")):
+                if not self.args.every and self.args.per_case == 1 and self.rng.randint(0, 1) != i:
+                    continue
+                total = self.totals[start][kind]
+                if total == 0:
+                    continue
+                for nth in self.moments(total):
+                    # Synced by the publisher alone, or by the ingest thread too.
+                    options = self.rng.choice((["store.sync_interval=1h"], []))
+                    self.one(kind, error, always, start, nth, options)
+        for name, ends in self.ends.items():
+            say(f"{name}: {', '.join(f'{n} ended with {code}' for code, n in sorted(ends.items()))}")
+
+
+def full_disk(world):
+    """The real thing: a small file system that is full, then larger.  Needs to be allowed to mount one."""
+    world.fresh()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "undine-test", world.work], capture_output=True).returncode:
+        say("a full tmpfs: SKIPPED, this user may not mount one")
+        return
+    try:
+        outcome = world.replay()
+        if outcome.code != 1 or not outcome.why():
+            raise Failed(f"on a full disk it ends with {outcome.code}: {outcome.err}")
+        subprocess.run(["mount", "-o", "remount,size=256m", world.work], check=True)
+        world.check_same(world.replay())
+        world.check_published()
+        say(f"a full tmpfs: {outcome.why()[:200]}; larger: as if nothing had been")
+    finally:
+        subprocess.run(["umount", world.work], check=True)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--per-case", type=int, default=1, help="failing calls per case, chosen by the seed")
+    p.add_argument("--every", type=int, default=0, help="instead every Nth call of each class")
+    p.add_argument("--only", choices=CLASSES, help="only this class")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--events", type=int, default=9000)
+    p.add_argument("--keep", action="store_true", help="keep the states of what fails, as it left them")
+    p.add_argument("--verbose", action="store_true")
+    args = p.parse_args()
+    world = World(args.events, 21)
+    suite = Suite(world, args)
+    suite.run()
+    try:
+        full_disk(world)
+        suite.passed += 1
+    except Failed as e:
+        suite.failures.append(str(e))
+    finish(world, suite.failures, suite.passed, args.keep)
+
+
+if __name__ == "__main__":
+    main()
