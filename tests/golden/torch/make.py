@@ -62,9 +62,11 @@ def first_batch(model, numbers, first):
 def after(model, training, numbers, first):
     model.training = False
     out = {
-        "value": {f"table.{n}": flat(w, DIGITS_AFTER) for n, w in model.tables.items()}
+        # of each id, the row it has
+        "value": {f"table.{n}": flat(w[model.row[n]], DIGITS_AFTER)
+                  for n, w in model.tables.items()}
         | {n: flat(w, DIGITS_AFTER) for n, w in model.weights.items()} | statistics(model),
-        "n": {n: flat(c, DIGITS_AFTER) for n, c in training.counts.effective().items()},
+        "n": {n: flat(c[model.row[n]], DIGITS_AFTER) for n, c in training.counts.effective().items()},
         "serve": flat(model.forward(numbers, first), DIGITS_AFTER),
     }
     model.training = True
@@ -74,7 +76,7 @@ def after(model, training, numbers, first):
 def run(case, data, initial):
     examples, size = data["examples"], case["batch"]
     out = dict(case)
-    model = Model(case["model"], case["sequences"], case["own_tables"], initial)
+    model = Model(case["model"], case["sequences"], case["own_tables"], case["admission"], initial)
     numbers, first = range(size), examples[:size]
     forward, gradient = first_batch(model, numbers, first)
     if case["record"] == "all":
@@ -122,10 +124,11 @@ COUNTERS = {
 
 
 def case(model, optimizer=ADAGRAD, regularizer=NO_MBA, batch=36, clip_norm=0.0, record="all",
-         steps=(100,), sequences=2, own_tables=(), schedule=None, dropout=0.0):
+         steps=(100,), sequences=2, own_tables=(), schedule=None, dropout=0.0, admission=0):
     return {"model": model, "optimizer": optimizer, "regularizer": regularizer, "batch": batch,
-            "sequences": sequences, "own_tables": list(own_tables), "clip_norm": clip_norm, "schedule": schedule,
-            "dropout": dropout, "record": record, "steps": list(steps)}
+            "sequences": sequences, "own_tables": list(own_tables), "clip_norm": clip_norm,
+            "schedule": schedule, "dropout": dropout, "admission": admission, "record": record,
+            "steps": list(steps)}
 
 
 OFFICIAL = {"input": "official", "hidden": [5, 3], "activation": "sigmoid"}
@@ -224,8 +227,13 @@ def dropout_cases():
     }
 
 
+def admission_cases():
+    # Some ids have their rows in the third batch, some still wait after the last.
+    return {"admission_mba": small(ADAGRAD, MBA | {"lambda": 0.1}, admission=100)}
+
+
 def all_cases():
-    return model_cases() | optimizer_cases() | regularizer_cases() | dropout_cases()
+    return admission_cases() | model_cases() | optimizer_cases() | regularizer_cases() | dropout_cases()
 
 
 # ---- files ---------------------------------------------------------------------------------------

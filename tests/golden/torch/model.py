@@ -11,7 +11,7 @@ from data import FIELD, FIELDS, NUMBER, REAL, SEQUENCES, TABLES, Tables, field_p
 
 
 class Model:
-    def __init__(self, opt, n_sequences, own_tables, initial):
+    def __init__(self, opt, n_sequences, own_tables, admission, initial):
         self.opt, self.initial = opt, initial
         self.sequences = SEQUENCES[:n_sequences]
         self.at = Tables(n_sequences, own_tables)
@@ -19,6 +19,13 @@ class Model:
         self.tables = {n: initial(f"table.{n}", rows, d + (opt["linear"] and n in TABLES),
                                   0.8).requires_grad_()
                        for n, (d, rows) in self.at.shape.items()}
+        # Which row an id has; with admission all begin with the last one, which is shared, and
+        # every row begins with zeros.
+        self.row = {n: torch.arange(rows) for n, (_, rows) in self.at.shape.items()}
+        if admission > 0:
+            self.row = {n: torch.full_like(r, len(r)) for n, r in self.row.items()}
+            self.tables = {n: torch.zeros(len(w) + 1, w.shape[1], dtype=REAL).requires_grad_()
+                           for n, w in self.tables.items()}
         self.weights = {}  # name -> tensor, in the order in which layers first run
         self.seen = {}     # Dice: (mean, biased variance) of every batch trained, by layer
         self.training = True
@@ -98,7 +105,7 @@ class Model:
         pool = FIELD[field][3]
         ids = [i for bag in bags for i in bag]
         bag_of = [k for k, bag in enumerate(bags) for _ in bag]
-        rows = self.tables[table][ids]
+        rows = self.tables[table][self.row[table][ids]]
         if self.dropout is not None:
             kept = [self.dropout.factor(*places[k], i) for k, i in zip(bag_of, ids)]
             rows = rows * torch.tensor(kept, dtype=REAL).reshape(-1, 1)

@@ -8,9 +8,11 @@ from data import FIELDS, REAL, SEQUENCES, Dropout, Tables
 from model import loss_of
 
 
-def instances(examples, n_sequences, tables):
-    """c_mj: for each table, in how many examples an id stands, in whatever place."""
-    count = {n: torch.zeros(rows, dtype=REAL) for n, (_, rows) in tables.shape.items()}
+def instances(examples, n_sequences, tables, row=None):
+    """c_mj: for each table, in how many examples an id stands, in whatever place; or, where the rows
+    of the ids are given, in how many a row is read."""
+    count = {n: torch.zeros(rows + (row is not None), dtype=REAL)
+             for n, (_, rows) in tables.shape.items()}
     for e in examples:
         held = {n: set() for n in tables.shape}
         for f, ids in zip(FIELDS, e["fields"]):
@@ -20,7 +22,7 @@ def instances(examples, n_sequences, tables):
                 for f, ids in zip(fields, step):
                     held[tables.of_step(name, f)].update(ids)
         for n, ids in held.items():
-            for i in ids:
+            for i in ids if row is None else {int(row[n][i]) for i in ids}:
                 count[n][i] += 1
     return count
 
@@ -105,9 +107,10 @@ class Ftrl:
 # ---- the number of instances that hold an id -----------------------------------------------------
 
 class Counts:
-    def __init__(self, opt, data, n_sequences, tables):
+    def __init__(self, opt, data, n_sequences, model):
+        tables = model.at
         self.opt = opt
-        self.n = {n: torch.zeros(rows, dtype=REAL) for n, (_, rows) in tables.shape.items()}
+        self.n = {n: torch.zeros(len(w), dtype=REAL) for n, w in model.tables.items()}
         self.learned, self.periods = 0, 0
         if opt["counter"] == "fixed":
             self.known = instances(data["examples"][:opt["known"]], n_sequences, tables)
@@ -162,9 +165,9 @@ class Training:
         rows = {"adam": LazyAdam, "ftrl": Ftrl}.get(opt["kind"], Torch)
         self.rows = rows(model.tables, opt)
         self.dense = (Ftrl if opt["kind"] == "ftrl" else Torch)(model.weights, opt)
-        shape = model.at.shape
-        self.counts = Counts(case["regularizer"], data, case["sequences"], model.at)
-        self.met = {n: torch.zeros(rows, dtype=torch.bool) for n, (_, rows) in shape.items()}
+        self.counts = Counts(case["regularizer"], data, case["sequences"], model)
+        self.met = {n: torch.zeros(len(w), dtype=torch.bool) for n, w in model.tables.items()}
+        self.seen = {n: torch.zeros(len(r), dtype=REAL) for n, r in model.row.items()}
         self.learned = 0
 
     def clip(self, tensors):
@@ -204,10 +207,22 @@ class Training:
         # An id that fixed counts do not know may be held more often than they say.
         return z["lambda"] * alpha / torch.maximum(counts[n], alpha).clamp(min=1)
 
+    def admit(self, examples):
+        """Frequency filter: an id has a row of its own from the batch on in which the instances
+        that held it, those of this batch included, are k."""
+        m, k = self.model, self.case["admission"]
+        if k == 0:
+            return instances(examples, self.case["sequences"], m.at)
+        for n, c in instances(examples, self.case["sequences"], m.at).items():
+            self.seen[n] += c
+            own = torch.arange(len(c))
+            m.row[n] = torch.where(self.seen[n] >= k, own, torch.full_like(own, len(c)))
+        return instances(examples, self.case["sequences"], m.at, m.row)
+
     def step(self, numbers, examples):
         m, z, opt = self.model, self.case["regularizer"], self.case["optimizer"]
+        held = self.admit(examples)
         grads = self.gradients(numbers, examples)
-        held = instances(examples, self.case["sequences"], m.at)
         counts = self.counts.batch(held, len(examples))
         self.learned += len(examples)
         scale = factor(self.case["schedule"], self.learned)
