@@ -46,6 +46,18 @@ static int stage_config(struct ingest *in, struct undine_err *err)
     return put_meta(in, META_CONFIG, err);
 }
 
+static int stage_topics(struct ingest *in, struct undine_err *err)
+{
+    int rc = UNDINE_OK;
+    for (size_t t = 0; t < in->source->n_topics && rc == UNDINE_OK; t++) {
+        char name[META_NAME_MAX];
+        meta_topic_name(name, in->source->topics[t].name);
+        meta_topic_encode(&in->value, &(struct meta_topic){in->source->topics[t].n_partitions});
+        rc = put_meta(in, name, err);
+    }
+    return rc;
+}
+
 static int stage_losses(struct ingest *in, struct undine_err *err)
 {
     for (uint32_t k = 0; k < in->n_losses; k++) {
@@ -57,6 +69,10 @@ static int stage_losses(struct ingest *in, struct undine_err *err)
         if (rc < 0) {
             return rc;
         }
+        if (in->losses[k].source_next < 0) { /* there is nowhere to go on */
+            meta_position_name(name, in->losses[k].topic, in->losses[k].partition);
+            store_delete(in->store, STORE_META, name, strlen(name));
+        }
     }
     return UNDINE_OK;
 }
@@ -66,6 +82,9 @@ static int stage_meta(struct ingest *in, struct undine_err *err)
     int rc = stage_positions(in, err);
     if (rc == UNDINE_OK && !in->config_stored) {
         rc = stage_config(in, err);
+    }
+    if (rc == UNDINE_OK && !in->topics_stored) {
+        rc = stage_topics(in, err);
     }
     if (rc == UNDINE_OK) {
         rc = stage_losses(in, err);
@@ -174,7 +193,7 @@ int ingest_commit(struct ingest *in, struct undine_err *err)
     UNDINE_ASSERT(example_log_head(in->log) == example_log_next(in->log));
     samples_commit(&in->samples);
     memset(in->moved, 0, in->source->n_partitions * sizeof *in->moved);
-    in->config_stored = true;
+    in->config_stored = in->topics_stored = true;
     if (in->n_losses > 0) {
         FAULT("loss.after_record");
     }

@@ -14,12 +14,11 @@ static int ingest_alloc(struct ingest *in, struct undine_err *err)
     size_t n = (size_t)in->source->n_partitions + 1;
     in->moved = calloc(n, sizeof *in->moved);
     in->synced_next = calloc(n, sizeof *in->synced_next);
-    in->losses = calloc(n, sizeof *in->losses);
     in->messages = calloc(in->opt->loop.poll_max, sizeof *in->messages);
     in->run.events = calloc(INGEST_RUN_MAX, sizeof *in->run.events);
     in->run.users = calloc(INGEST_RUN_MAX, sizeof *in->run.users);
-    if (in->moved == NULL || in->synced_next == NULL || in->losses == NULL ||
-        in->messages == NULL || in->run.events == NULL || in->run.users == NULL) {
+    if (in->moved == NULL || in->synced_next == NULL || in->messages == NULL ||
+        in->run.events == NULL || in->run.users == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for the ingest loop");
     }
     int rc = samples_init(&in->samples, in->opt->loop.malformed_samples, err);
@@ -200,6 +199,7 @@ static int poll_partition(struct ingest *in, uint32_t p, uint32_t n_max, int tim
                           struct undine_err *err)
 {
     const struct source_partition *part = &in->source->partitions[p];
+    int64_t before = part->position.next;
     int n = source_poll(in->source, p, in->messages, n_max, timeout_ms, err);
     if (n < 0) {
         return n;
@@ -214,7 +214,7 @@ static int poll_partition(struct ingest *in, uint32_t p, uint32_t n_max, int tim
             return rc;
         }
     }
-    if (n > 0) {
+    if (n > 0 || part->position.next != before) {
         in->moved[p] = true;
         in->dirty = true;
     }

@@ -38,12 +38,12 @@ struct ingest_options {
         enum ingest_emit emit;
         enum ingest_late_click late_click;
         enum ingest_label label; /* FNW: negative_rate is 1 and emit CLICK */
-        int64_t window_ms;    /* attribution window */
-        int64_t memory_ms;    /* how long past the deadline an impression's id is still known */
-        double negative_rate; /* share of negatives kept, in (0, 1] */
+        int64_t window_ms;       /* attribution window */
+        int64_t memory_ms;       /* how long past the deadline an impression's id is still known */
+        double negative_rate;    /* share of negatives kept, in (0, 1] */
         uint64_t negative_seed;
-        uint64_t pending_max_bytes; /* of the impressions still known; beyond it UNDINE_EFULL after the
-                                       commit; 0 = no bound */
+        uint64_t pending_max_bytes; /* of the impressions still known; beyond it UNDINE_EFULL after
+                                       the commit; 0 = no bound */
     } join;
     struct {
         uint32_t poll_max; /* messages a poll */
@@ -55,6 +55,8 @@ struct ingest_options {
         uint32_t malformed_samples; /* newest malformed messages kept for inspect */
     } loop;
     uint32_t shard, n_shards;
+    const char *const *accept_loss; /* "topic:partition" that may be gone from a topic made anew */
+    size_t n_accept_loss;
     /* At the end of a bounded input move the watermark past everything, for good: such a store
      * takes no more input (UNDINE_ESTATE where there is some).  Without it the watermark stays
      * `lateness` behind the newest event. */
@@ -71,7 +73,9 @@ int ingest_check_config(struct store *store, const struct ingest_options *opt,
 struct ingest;
 /* Check the configuration, restore the waiting
  * and pending events.  A partition whose source does not go on where the store says is an accepted
- * loss, and recorded.  Borrows all of its arguments. */
+ * loss, and recorded.  UNDINE_ELOSS where a topic has other numbers of partitions than when it was
+ * read last: fewer, each of which may be accepted, or under shards any other number.  Borrows all
+ * of its arguments. */
 int ingest_open(struct ingest **out, const struct schema *schema, const struct ingest_options *opt,
                 struct store *store, struct users *users, struct example_log *log,
                 struct source *source, struct decoder *decoder, struct undine_err *err);

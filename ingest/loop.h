@@ -42,12 +42,13 @@ struct ingest {
     /* as of now; meta.watermark_ms = everything below it is applied */
     struct meta_ingest meta;
     struct accounting accounting; /* of the last commit */
-    bool dirty;     /* something happened that is not committed */
-    bool *moved;    /* per partition: its position is not committed */
-    bool caught_up; /* every partition was at its end at the last poll */
-    bool failed;    /* a step failed: memory and store disagree, only close is allowed */
-    bool resumed;   /* what the last run left to apply is applied */
+    bool dirty;                   /* something happened that is not committed */
+    bool *moved;                  /* per partition: its position is not committed */
+    bool caught_up;               /* every partition was at its end at the last poll */
+    bool failed;  /* a step failed: memory and store disagree, only close is allowed */
+    bool resumed; /* what the last run left to apply is applied */
     bool config_stored;
+    bool topics_stored;
     struct meta_loss *losses; /* found at open, written by the first commit */
     uint32_t n_losses;
 

@@ -260,6 +260,39 @@ int meta_malformed_decode(struct meta_malformed *out, const uint8_t *value, size
     return rc;
 }
 
+/* ---- topics ---- */
+
+void meta_topic_name(char name[META_NAME_MAX], const char *topic)
+{
+    (void)snprintf(name, META_NAME_MAX, META_TOPIC_PREFIX "%s", topic);
+}
+
+void meta_topic_encode(struct writer *out, const struct meta_topic *m)
+{
+    put_version(out);
+    writer_u32(out, (uint32_t)m->n_partitions);
+}
+
+int meta_topic_decode(struct meta_topic *out, const uint8_t *value, size_t len,
+                      struct undine_err *err)
+{
+    struct reader r = reader_of(value, len);
+    int rc = get_version(&r, "topic", err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct meta_topic m = {.n_partitions = (int32_t)reader_u32(&r)};
+    rc = finish(&r, "topic", err);
+    if (rc == UNDINE_OK && m.n_partitions <= 0) {
+        return undine_err_set(err, UNDINE_ECORRUPT, "meta `topic` has %d partitions",
+                              m.n_partitions);
+    }
+    if (rc == UNDINE_OK) {
+        *out = m;
+    }
+    return rc;
+}
+
 /* ---- losses ---- */
 
 void meta_loss_name(char name[META_NAME_MAX], uint64_t number)

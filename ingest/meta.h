@@ -4,6 +4,7 @@
  *   ingest                        commit number, watermark, newest and first event times, counters
  *   config                        digest and text of what may not change on an existing store
  *   position/<topic>/<partition>  where to go on, its fence, the newest event time seen there
+ *   topic/<topic>                 number of its partitions when it was read last
  *   malformed/<slot>              the newest malformed messages, one a slot
  *   loss/<number>                 losses at the source that the operator accepted; never removed
  *
@@ -20,6 +21,7 @@
 #define META_INGEST           "ingest"
 #define META_CONFIG           "config"
 #define META_POSITION_PREFIX  "position/"
+#define META_TOPIC_PREFIX     "topic/"
 #define META_MALFORMED_PREFIX "malformed/"
 #define META_LOSS_PREFIX      "loss/"
 enum { META_NAME_MAX = SOURCE_TOPIC_MAX + 64 };
@@ -54,6 +56,14 @@ void meta_position_encode(struct writer *out, const struct meta_position *m);
 int meta_position_decode(struct meta_position *out, const uint8_t *value, size_t len,
                          struct undine_err *err);
 
+struct meta_topic {
+    int32_t n_partitions; /* of all shards */
+};
+void meta_topic_name(char name[META_NAME_MAX], const char *topic);
+void meta_topic_encode(struct writer *out, const struct meta_topic *m);
+int meta_topic_decode(struct meta_topic *out, const uint8_t *value, size_t len,
+                      struct undine_err *err);
+
 /* The decoder's pointers go into value. */
 enum { META_SAMPLE_BYTES_MAX = 1024 };
 struct meta_malformed {
@@ -75,7 +85,7 @@ int meta_malformed_decode(struct meta_malformed *out, const uint8_t *value, size
 struct meta_loss {
     int64_t wall_ms;     /* when it was accepted */
     int64_t stored_next; /* where the store wanted to go on */
-    int64_t source_next; /* where the source goes on instead */
+    int64_t source_next; /* where the source goes on instead; -1 = the partition is gone */
     int32_t partition;
     const char *topic;
     size_t topic_len;

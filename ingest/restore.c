@@ -1,7 +1,9 @@
 #include "ingest/loop.h"
 
 #include "base/clock.h"
+#include "ingest/shard.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,40 +146,107 @@ int ingest_position(void *payload, const char *topic, int32_t partition,
 }
 
 /* A source goes on where the store says, or refuses.  Where it goes on elsewhere, the operator has
- * accepted the loss, and the store remembers that for good. */
-static void note_loss(struct ingest *in, const struct source_partition *part, int64_t stored_next)
+ * accepted the loss, and the store remembers that for good.  The topic's name is borrowed. */
+static int note_loss(struct ingest *in, const char *topic, int32_t partition, int64_t stored_next,
+                     int64_t source_next, struct undine_err *err)
 {
+    struct meta_loss *losses = realloc(in->losses, (in->n_losses + 1) * sizeof *losses);
+    if (losses == NULL) {
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory for losses");
+    }
+    in->losses = losses;
     in->losses[in->n_losses++] = (struct meta_loss){.wall_ms = clock_realtime_ms(),
                                                     .stored_next = stored_next,
-                                                    .source_next = part->position.next,
-                                                    .partition = part->partition,
-                                                    .topic = part->topic,
-                                                    .topic_len = strlen(part->topic)};
+                                                    .source_next = source_next,
+                                                    .partition = partition,
+                                                    .topic = topic,
+                                                    .topic_len = strlen(topic)};
     in->meta.counters.losses++;
     in->dirty = true;
+    return UNDINE_OK;
+}
+
+static int restore_position(struct ingest *in, uint32_t p, struct undine_err *err)
+{
+    const struct source_partition *part = &in->source->partitions[p];
+    in->synced_next[p] = part->position.next;
+    in->watermark.partitions[p].done = part->done;
+    struct meta_position stored;
+    int rc = load_position(in->store, part->topic, part->partition, &stored, err);
+    if (rc <= 0) {
+        return rc;
+    }
+    in->watermark.partitions[p].newest_ms = stored.newest_ms;
+    if (stored.position.next == part->position.next) {
+        return UNDINE_OK;
+    }
+    in->moved[p] = true;
+    return note_loss(in, part->topic, part->partition, stored.position.next, part->position.next,
+                     err);
 }
 
 static int restore_positions(struct ingest *in, struct undine_err *err)
 {
-    for (uint32_t p = 0; p < in->source->n_partitions; p++) {
-        const struct source_partition *part = &in->source->partitions[p];
-        in->synced_next[p] = part->position.next;
-        in->watermark.partitions[p].done = part->done;
-        struct meta_position stored;
-        int rc = load_position(in->store, part->topic, part->partition, &stored, err);
-        if (rc < 0) {
-            return rc;
-        }
-        if (rc == 0) {
-            continue;
-        }
-        in->watermark.partitions[p].newest_ms = stored.newest_ms;
-        if (stored.position.next != part->position.next) {
-            note_loss(in, part, stored.position.next);
-            in->moved[p] = true;
+    int rc = UNDINE_OK;
+    for (uint32_t p = 0; p < in->source->n_partitions && rc == UNDINE_OK; p++) {
+        rc = restore_position(in, p, err);
+    }
+    return rc;
+}
+
+/* ---- topics ---- */
+
+/* A partition is not there any more. */
+static int lose_partition(struct ingest *in, const char *topic, int32_t partition,
+                          struct undine_err *err)
+{
+    char name[META_NAME_MAX];
+    struct meta_position stored = {.position.next = -1};
+    int rc = load_position(in->store, topic, partition, &stored, err);
+    (void)snprintf(name, sizeof name, "%s:%d", topic, partition);
+    for (size_t k = 0; k < in->opt->n_accept_loss && rc >= 0; k++) {
+        if (strcmp(in->opt->accept_loss[k], name) == 0) {
+            return note_loss(in, topic, partition, stored.position.next, -1, err);
         }
     }
-    return UNDINE_OK;
+    return rc < 0 ? rc
+                  : undine_err_set(err, UNDINE_ELOSS,
+                                   "topic `%s` was made anew, without its partition %d (stored "
+                                   "next offset %lld); `--accept-loss %s` goes on without it and "
+                                   "records the loss",
+                                   topic, partition, (long long)stored.position.next, name);
+}
+
+static int restore_topic(struct ingest *in, const struct source_topic *t, struct undine_err *err)
+{
+    char name[META_NAME_MAX];
+    struct meta_topic stored;
+    meta_topic_name(name, t->name);
+    int rc = get_meta(in, name, err);
+    if (rc <= 0) {
+        return rc;
+    }
+    rc = meta_topic_decode(&stored, in->value.data, in->value.len, err);
+    if (rc == UNDINE_OK && in->opt->n_shards > 1) {
+        struct source_topic was = {t->name, stored.n_partitions};
+        rc = shard_topic_changed(&was, t->n_partitions, in->opt->n_shards, err);
+    }
+    for (int32_t p = t->n_partitions; p < stored.n_partitions && rc == UNDINE_OK; p++) {
+        rc = lose_partition(in, t->name, p, err);
+    }
+    return rc;
+}
+
+/* Did a topic change its number of partitions while nobody looked?  With one shard new ones are
+ * simply read. */
+static int restore_topics(struct ingest *in, struct undine_err *err)
+{
+    int rc = UNDINE_OK;
+    for (size_t t = 0; t < in->source->n_topics && rc == UNDINE_OK; t++) {
+        rc = restore_topic(in, &in->source->topics[t], err);
+    }
+    writer_clear(&in->value);
+    return rc;
 }
 
 /* ---- events ---- */
@@ -263,5 +332,6 @@ int ingest_restore(struct ingest *in, struct undine_err *err)
         }
     }
     writer_clear(&in->value);
+    rc = rc == UNDINE_OK ? restore_topics(in, err) : rc;
     return rc == UNDINE_OK ? restore_positions(in, err) : rc;
 }

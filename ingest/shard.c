@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int check_topics(const struct shard_topic *topics, size_t n_topics, uint32_t n_shards,
+static int check_topics(const struct source_topic *topics, size_t n_topics, uint32_t n_shards,
                         size_t *n_partitions, struct undine_err *err)
 {
     *n_partitions = 0;
@@ -22,7 +22,7 @@ static int check_topics(const struct shard_topic *topics, size_t n_topics, uint3
     return 0;
 }
 
-static int place(struct source_partition *p, const struct shard_topic *topic, uint32_t topic_index,
+static int place(struct source_partition *p, const struct source_topic *topic, uint32_t topic_index,
                  int32_t id, source_position_fn position, void *payload, struct undine_err *err)
 {
     *p = (struct source_partition){
@@ -40,7 +40,7 @@ static int place(struct source_partition *p, const struct shard_topic *topic, ui
 }
 
 int shard_partitions(struct source_partition **out, uint32_t *n_out,
-                     const struct shard_topic *topics, size_t n_topics, uint32_t shard,
+                     const struct source_topic *topics, size_t n_topics, uint32_t shard,
                      uint32_t n_shards, source_position_fn position, void *payload,
                      struct undine_err *err)
 {
@@ -76,7 +76,7 @@ int shard_partitions(struct source_partition **out, uint32_t *n_out,
     return 0;
 }
 
-int shard_topic_changed(const struct shard_topic *topic, int32_t now_partitions, uint32_t n_shards,
+int shard_topic_changed(const struct source_topic *topic, int32_t now_partitions, uint32_t n_shards,
                         struct undine_err *err)
 {
     int32_t before = topic->n_partitions;
@@ -96,5 +96,6 @@ int shard_topic_changed(const struct shard_topic *topic, int32_t now_partitions,
     return undine_err_set(err, UNDINE_ELOSS, "topic `%s` had %d partitions and has %d now: %s",
                           topic->name, before, now_partitions,
                           now_partitions < before ? "it was made anew"
-                                                  : "users have moved to other shards");
+                                                  : "users have moved to other shards, so every "
+                                                    "shard needs an empty state directory");
 }

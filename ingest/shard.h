@@ -8,23 +8,18 @@
 #include "base/err.h"
 #include "ingest/source.h"
 
-struct shard_topic {
-    const char *name;
-    int32_t n_partitions;
-};
-
 /* The owned partitions, topic by topic, at their stored positions (position may be NULL), as an
  * array that the caller frees.  UNDINE_ECONFIG where there is none, or the numbers differ under
  * shards. */
 int shard_partitions(struct source_partition **out, uint32_t *n_out,
-                     const struct shard_topic *topics, size_t n_topics, uint32_t shard,
+                     const struct source_topic *topics, size_t n_topics, uint32_t shard,
                      uint32_t n_shards, source_position_fn position, void *payload,
                      struct undine_err *err);
 
-/* A topic has now_partitions (0 = it is gone).  Returns 0 where that is what it had; UNDINE_EIO where
- * it has grown and there is one shard only, so that a restart is all it needs; UNDINE_ELOSS where it
- * is gone, has shrunk, or has grown under shards. */
-int shard_topic_changed(const struct shard_topic *topic, int32_t now_partitions, uint32_t n_shards,
+/* A topic has now_partitions (0 = it is gone).  Returns 0 where that is what it had; UNDINE_EIO
+ * where it has grown and there is one shard only, so that a restart is all it needs; UNDINE_ELOSS
+ * where it is gone, has shrunk, or has grown under shards. */
+int shard_topic_changed(const struct source_topic *topic, int32_t now_partitions, uint32_t n_shards,
                         struct undine_err *err);
 
 #endif

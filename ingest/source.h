@@ -47,6 +47,11 @@ struct source_stats { /* plain counters, written by the ingest thread */
                   whole since */
 };
 
+struct source_topic { /* its partitions, of all shards */
+    const char *name;
+    int32_t n_partitions;
+};
+
 struct source;
 struct source_ops {
     /* Read up to n_max messages of one partition into out, waiting at most timeout_ms for the
@@ -65,6 +70,8 @@ struct source {
     const struct source_ops *ops;
     struct source_partition *partitions; /* owned by the implementation */
     uint32_t n_partitions;
+    const struct source_topic *topics; /* as they were at open; files have none */
+    size_t n_topics;
     struct source_stats stats;
 };
 

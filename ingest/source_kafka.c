@@ -59,7 +59,7 @@ struct source_kafka {
     struct source source; /* first: the two are one pointer */
     rd_kafka_t *rk;
     struct partition_state *states;
-    struct shard_topic *topics; /* names are the handles' */
+    struct source_topic *topics; /* names are the handles' */
     struct topic_state *topic_states;
     size_t n_topics;
     uint32_t n_shards;
@@ -178,7 +178,7 @@ static bool gap_is_loss(struct source_kafka *k, struct source_partition *p,
         st->low = low;
         st->low_ns = now;
     }
-    return st->low_ns != 0 && st->low > p->position.next;
+    return p->position.next >= 0 && st->low_ns != 0 && st->low > p->position.next;
 }
 
 static void release_batch(struct source_kafka *k)
@@ -194,6 +194,21 @@ static uint64_t message_hash(const rd_kafka_message_t *m)
     return hash_bytes_seeded(m->payload, m->len, hash_bytes(m->key, m->key_len));
 }
 
+/* All that the partition holds was handed on, up to offset.  Markers and aborted records of
+ * transactions take offsets too, so the last record may lie well before: go on behind them, or
+ * their deletion would look like a loss one day. */
+static void take_end(struct source_kafka *k, uint32_t i, int64_t offset)
+{
+    struct source_partition *p = &k->source.partitions[i];
+    struct partition_state *st = &k->states[i];
+    int64_t next = p->end >= 0 && p->end < offset ? p->end : offset;
+    st->eof = true;
+    p->done = p->done || (p->end >= 0 && offset >= p->end);
+    if (st->failed.code == 0 && next > p->position.next && !gap_is_loss(k, p, st)) {
+        p->position.next = next;
+    }
+}
+
 static void take_error(struct source_kafka *k, uint32_t i, const rd_kafka_message_t *m)
 {
     struct source_partition *p = &k->source.partitions[i];
@@ -202,9 +217,7 @@ static void take_error(struct source_kafka *k, uint32_t i, const rd_kafka_messag
     int64_t low = -1, high = -1;
     switch (m->err) {
     case RD_KAFKA_RESP_ERR__PARTITION_EOF:
-        st->eof = true;
-        /* A transaction's marker takes an offset: an end may be reached with next below it. */
-        p->done = p->done || (p->end >= 0 && m->offset >= p->end);
+        take_end(k, i, m->offset);
         return;
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
         (void)kafka_ask_offsets(k->rk, p, &low, &high, QUERY_MS);
@@ -558,7 +571,7 @@ static int find_topics(struct source_kafka *k, const struct source_kafka_options
                        int64_t until_ns, struct undine_err *err)
 {
     for (size_t t = 0; t < opt->n_topics; t++) {
-        struct shard_topic *topic = &k->topics[t];
+        struct source_topic *topic = &k->topics[t];
         rd_kafka_topic_t *handle = rd_kafka_topic_new(k->rk, opt->topics[t].name, NULL);
         if (handle == NULL) {
             return undine_err_set(err, UNDINE_ECONFIG, "topic `%s`: %s", opt->topics[t].name,
@@ -726,6 +739,8 @@ static int start(struct source_kafka *k, const struct source_kafka_options *opt,
         rc = assign(k, opt, false, err);
     }
     k->committed_ns = clock_monotonic_ns();
+    k->source.topics = k->topics;
+    k->source.n_topics = k->n_topics;
     return rc < 0 ? rc : ticker_start(&k->watch, watch, k, WATCH_MS, err);
 }
 

@@ -236,6 +236,9 @@ static int check_meta(void *payload, const char *name, const uint8_t *value, siz
         rc = meta_config_decode(&config, value, len, &v->err);
     } else if (begins(name, META_POSITION_PREFIX)) {
         rc = check_position(v, name, value, len);
+    } else if (begins(name, META_TOPIC_PREFIX)) {
+        struct meta_topic topic;
+        rc = meta_topic_decode(&topic, value, len, &v->err);
     } else if (begins(name, META_MALFORMED_PREFIX)) {
         rc = check_malformed(v, name, value, len);
     } else if (begins(name, META_LOSS_PREFIX)) {

@@ -144,6 +144,8 @@ static int open_ingest(struct daemon *d, struct undine_err *err)
     }
     if (rc == UNDINE_OK) {
         d->ingest_options = c->ingest;
+        d->ingest_options.accept_loss = d->opt.accept_loss;
+        d->ingest_options.n_accept_loss = d->opt.n_accept_loss;
         d->ingest_options.close_windows = d->opt.until_end && !d->opt.keep_open;
         rc = ingest_open(&d->ingest, &c->schema, &d->ingest_options, d->store, d->users, d->log, d->source,
                          d->decoder, err);

@@ -27,12 +27,13 @@ ROUND_TRIP(meta_config, meta_config)
 ROUND_TRIP(meta_position, meta_position)
 ROUND_TRIP(meta_malformed, meta_malformed)
 ROUND_TRIP(meta_loss, meta_loss)
+ROUND_TRIP(meta_topic, meta_topic)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static void (*const all[])(const uint8_t *, size_t) = {
-        meta_ingest_round_trip, meta_config_round_trip, meta_position_round_trip,
-        meta_malformed_round_trip, meta_loss_round_trip};
+        meta_ingest_round_trip,    meta_config_round_trip, meta_position_round_trip,
+        meta_malformed_round_trip, meta_loss_round_trip,   meta_topic_round_trip};
     if (size > 0) {
         all[data[0] % (sizeof all / sizeof all[0])](data + 1, size - 1);
     }

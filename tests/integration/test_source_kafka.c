@@ -539,6 +539,28 @@ static void test_leaderless(void **state)
     source_close(s);
 }
 
+/* An empty partition was read up to its end: what comes and goes before the next start is a loss.
+ */
+static void test_end_of_nothing_is_a_position(void **state)
+{
+    struct cluster *c = *state;
+    struct positions stored = {0};
+    struct undine_err err = {0};
+    struct source_kafka_options opt = options(c);
+    struct source *s = open_ok(&opt, NULL);
+    read_to_end(s, NULL, 0);
+    store_positions(&stored, s);
+    source_close(s);
+    for (int i = 0; i < PARTITIONS; i++) {
+        assert_int_equal(stored.at[i].next, 0);
+        assert_int_equal(stored.at[i].fence_offset, -1);
+    }
+    source_close(open_ok(&opt, &stored));
+    produce_padded(c, 7000, 4000);
+    assert_int_equal(open_error(&opt, &stored, &err), UNDINE_ELOSS);
+    assert_non_null(strstr(err.msg, "stored next offset 0"));
+}
+
 /* Faults that a broker has for a while stop no start: offsets are asked for again. */
 static void test_open_through_faults(void **state)
 {
@@ -632,12 +654,19 @@ static void test_tombstone_and_commit(void **state)
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-    const struct CMUnitTest tests[] = {T(test_each_message_once),   T(test_resume),
-                                       T(test_until_end),           T(test_shards),
-                                       T(test_other_history),       T(test_offset_gone),
-                                       T(test_offset_gone_live),    T(test_broker_away),
-                                       T(test_fetch_faults),        T(test_leaderless),
-                                       T(test_open_through_faults), T(test_open_errors),
+    const struct CMUnitTest tests[] = {T(test_each_message_once),
+                                       T(test_resume),
+                                       T(test_until_end),
+                                       T(test_shards),
+                                       T(test_other_history),
+                                       T(test_offset_gone),
+                                       T(test_offset_gone_live),
+                                       T(test_broker_away),
+                                       T(test_fetch_faults),
+                                       T(test_leaderless),
+                                       T(test_end_of_nothing_is_a_position),
+                                       T(test_open_through_faults),
+                                       T(test_open_errors),
                                        T(test_tombstone_and_commit)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -286,6 +286,85 @@ static void test_accepted_loss_is_recorded(void **state)
     ingest_world_close(&world);
 }
 
+/* ---- topics that change their number of partitions while nobody looks ---- */
+
+/* Open again, with a source whose topic has so many partitions. */
+static int open_with_partitions(int32_t n, struct undine_err *err)
+{
+    static struct source_topic shown;
+    open_world(&endless);
+    ingest_close(world.ingest);
+    world.ingest = NULL;
+    shown = (struct source_topic){"memory", n};
+    world.source->topics = &shown;
+    world.source->n_topics = 1;
+    return ingest_open(&world.ingest, &world.schema, &world.opt, world.store, world.users,
+                       world.log, world.source, world.decoder, err);
+}
+
+/* Read all that is there, with a topic of two partitions. */
+static void read_two_partitions(void)
+{
+    topic.n_partitions = 2;
+    add_few(0, 2);
+    add_few(1, 3);
+    assert_int_equal(open_with_partitions(2, NULL), UNDINE_OK);
+    steps(5);
+    ingest_world_close(&world);
+}
+
+static void test_growth_is_noticed_under_shards_only(void **state)
+{
+    (void)state;
+    struct undine_err err = {0};
+    read_two_partitions();
+    world.opt.n_shards = 2;
+    assert_int_equal(open_with_partitions(4, &err), UNDINE_ELOSS);
+    assert_non_null(strstr(err.msg, "`memory` had 2 partitions and has 4 now"));
+    ingest_world_close(&world);
+    world.opt.n_shards = 1;
+    assert_int_equal(open_with_partitions(4, &err), UNDINE_OK);
+    add_few(0, 1);
+    steps(5);
+    assert_int_equal(status.counters.losses, 0);
+    ingest_world_close(&world);
+    world.opt.n_shards = 2; /* the new number is the one to keep */
+    assert_int_equal(open_with_partitions(4, &err), UNDINE_OK);
+    ingest_world_close(&world);
+    assert_int_equal(open_with_partitions(2, &err), UNDINE_ELOSS);
+    ingest_world_close(&world);
+}
+
+static void test_partition_that_is_gone_is_a_loss(void **state)
+{
+    (void)state;
+    struct undine_err err = {0};
+    static const char *const accepted[] = {"memory:0", "memory:1"};
+    read_two_partitions();
+    topic.n_partitions = 1;
+    world.opt.accept_loss = accepted;
+    world.opt.n_accept_loss = 1;
+    assert_int_equal(open_with_partitions(1, &err), UNDINE_ELOSS);
+    assert_non_null(strstr(err.msg, "stored next offset 3"));
+    assert_non_null(strstr(err.msg, "--accept-loss memory:1"));
+    ingest_world_close(&world);
+    world.opt.n_accept_loss = 2;
+    assert_int_equal(open_with_partitions(1, &err), UNDINE_OK);
+    steps(1);
+    ingest_world_close(&world);
+    world.opt.n_accept_loss = 0;
+    assert_int_equal(open_with_partitions(1, &err), UNDINE_OK); /* once and for all */
+    assert_int_equal(ingest_position(world.store, "memory", 1, &(struct source_position){0}), 0);
+    struct meta_loss loss = {0};
+    assert_int_equal(store_scan_meta(world.store, META_LOSS_PREFIX, read_loss, &loss, NULL), 0);
+    assert_int_equal(loss.partition, 1);
+    assert_int_equal(loss.stored_next, 3);
+    assert_int_equal(loss.source_next, -1);
+    steps(1);
+    assert_int_equal(status.counters.losses, 1);
+    ingest_world_close(&world);
+}
+
 /* ---- watermark, idleness, back-pressure ---- */
 
 static void test_idle_partition(void **state)
@@ -541,6 +620,8 @@ int main(void)
         TEST(test_closed_store_takes_no_more),
         TEST(test_kept_open_goes_on),
         TEST(test_accepted_loss_is_recorded),
+        TEST(test_growth_is_noticed_under_shards_only),
+        TEST(test_partition_that_is_gone_is_a_loss),
         TEST(test_idle_partition),
         TEST(test_late_events_are_counted_by_kind),
         TEST(test_waiting_is_bounded),

@@ -120,7 +120,7 @@ static int position_of_2(void *payload, const char *topic, int32_t id, struct so
 static void test_shards(void **state)
 {
     (void)state;
-    const struct shard_topic equal[] = {{"a", 5}, {"b", 5}}, unequal[] = {{"a", 5}, {"b", 4}};
+    const struct source_topic equal[] = {{"a", 5}, {"b", 5}}, unequal[] = {{"a", 5}, {"b", 4}};
     struct undine_err err = {0};
     struct source_partition *list = NULL;
     uint32_t n = 0, total = 0;
@@ -151,7 +151,7 @@ static void test_shards(void **state)
 static void test_topic_changed(void **state)
 {
     (void)state;
-    const struct shard_topic t = {"a", 5};
+    const struct source_topic t = {"a", 5};
     struct undine_err err = {0};
     assert_int_equal(shard_topic_changed(&t, 5, 1, &err), 0);
     assert_int_equal(shard_topic_changed(&t, 6, 1, &err), UNDINE_EIO);
