@@ -1,5 +1,6 @@
-/* version_digests.c: the digest of the model after every mini-batch of an example log, one
- * "trained_seq digest" a line: what a version of that trained_seq must hold, whoever published it.
+/* version_digests.c: the digest of the model after every mini-batch and every forgotten user of an
+ * example log, one "trained_seq digest" a line: what a version of that trained_seq must hold,
+ * whoever published it.
  *
  *   version_digests CONFIG STATE [KEY=VALUE]...
  *
@@ -26,6 +27,26 @@ static int print_digest(struct trainer *t, struct undine_err *err)
     return rc;
 }
 
+/* One entry at a time, so that no state between two of them is passed over. */
+static int learn_block(struct trainer *t, struct example_block *block, struct undine_err *err)
+{
+    uint32_t n = block->n_examples;
+    int rc = UNDINE_OK;
+    for (uint32_t k = 1; rc == UNDINE_OK && k <= n; k++) {
+        block->n_examples = k;
+        for (int trained = 1; rc == UNDINE_OK && trained > 0;) {
+            uint64_t before = trainer_seq(t);
+            trained = trainer_learn(t, block, 1, err);
+            rc = trained < 0 ? trained : UNDINE_OK;
+            if (rc == UNDINE_OK && trainer_seq(t) != before) {
+                rc = print_digest(t, err);
+            }
+        }
+    }
+    block->n_examples = n;
+    return rc;
+}
+
 static int learn(const struct config *c, struct example_log *log, struct undine_err *err)
 {
     struct trainer_options options = c->trainer;
@@ -36,10 +57,18 @@ static int learn(const struct config *c, struct example_log *log, struct undine_
         rc = undine_err_set(err, UNDINE_ESTATE, "the log begins at example %" PRIu64,
                             example_log_tail(log));
     }
-    for (int n = 1; rc == UNDINE_OK && n > 0;) {
-        n = trainer_step(t, log, 1, err);
-        rc = n < 0 ? n : n == 0 ? UNDINE_OK : print_digest(t, err);
+    struct example_block block;
+    example_block_init(&block);
+    uint64_t head = example_log_head(log);
+    for (uint64_t at = 0; rc == UNDINE_OK && at < head; at += block.n_examples) {
+        rc = example_log_read(log, at, &block, err);
+        rc = rc < 0 ? rc : learn_block(t, &block, err);
     }
+    if (rc == UNDINE_OK) {
+        rc = trainer_learn_due(t, example_log_watermark(log), err);
+        rc = rc > 0 ? print_digest(t, err) : rc;
+    }
+    example_block_release(&block);
     trainer_close(t);
     return rc;
 }
