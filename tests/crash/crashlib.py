@@ -24,6 +24,16 @@ class Failure(Exception):
     """A promise that does not hold."""
 
 
+class NoBroker(Exception):
+    """This machine has no Kafka."""
+
+
+def skipped(why):
+    """The exit code for it: with CI=true a broker is expected."""
+    say(f"SKIPPED: no Kafka broker can be had on this machine: {why}")
+    return 1 if os.environ.get("CI") == "true" else SKIPPED
+
+
 def clean_up():
     for child in children:
         if child.poll() is None:
@@ -164,10 +174,11 @@ class MockBroker:
         for name in ("impressions", "clicks"):
             self.command(f"topic {topics}{name} {PARTITIONS}")
 
-    def restart(self, seconds):
-        """Away for so long; what it holds stays."""
+    def go_down(self):
+        """What it holds stays."""
         self.command("down 1")
-        time.sleep(seconds)
+
+    def come_back(self):
         self.command("up 1")
 
     def close(self):
@@ -186,8 +197,7 @@ class KafkaBroker:
         done = subprocess.run([self.script, "start", "--data", self.data], stdin=subprocess.DEVNULL, capture_output=True,
                               text=True, check=False)
         if done.returncode != 0:
-            say(f"SKIPPED: no Kafka broker can be had on this machine: {done.stderr.strip()[-300:]}")
-            sys.exit(1 if os.environ.get("CI") == "true" or done.returncode != SKIPPED else SKIPPED)
+            raise NoBroker(done.stderr.strip()[-300:])
         atexit.register(self.close)
         self.brokers = done.stdout.split()[-1]
 
@@ -197,10 +207,11 @@ class KafkaBroker:
             self.programs.call("produce", "--brokers", self.brokers, "--create", "--partitions", str(PARTITIONS), "--topics",
                                f"impression={topics}{name}", "--input", "/dev/null")
 
-    def restart(self, seconds):
-        """kill -9, away for so long, started again on its data."""
+    def go_down(self):
         subprocess.run([self.script, "kill9", "--data", self.data], check=True, capture_output=True)
-        time.sleep(seconds)
+
+    def come_back(self):
+        """On its data."""
         subprocess.run([self.script, "start", "--data", self.data], check=True, capture_output=True, stdin=subprocess.DEVNULL)
 
     def close(self):
@@ -268,3 +279,32 @@ def version_numbers(state):
         return sorted(int(n) for n in os.listdir(os.path.join(state, "versions")) if re.fullmatch(r"\d{12}", n))
     except FileNotFoundError:
         return []
+
+
+def compare_history(state, seen_current, digests):
+    """Every version that was ever published: told of once, in order, the model of an uninterrupted learner at the same
+    example; and the newest is the published one."""
+    wrong = []
+    entries = history(state)
+    numbers = [e["version"] for e in entries]
+    if numbers != sorted(set(numbers)):
+        wrong.append(f"HISTORY does not tell of each version once, in order: {numbers}")
+    missing = seen_current - set(numbers)
+    if missing:
+        wrong.append(f"versions {sorted(missing)} were published and HISTORY does not say so")
+    for e in entries:
+        model = digests.get(str(e["trained_seq"]))
+        if model != e["digest"]:
+            wrong.append(f"version {e['version']} of example {e['trained_seq']} is {e['digest']}, an uninterrupted learner's is {model}")
+    current, present = current_version(state), version_numbers(state)
+    if current is None or current != max(present, default=None) or current != max(numbers, default=None):
+        wrong.append(f"CURRENT is {current}, there are {present}")
+    return wrong
+
+
+def show_tail(path):
+    try:
+        with open(path, encoding="utf-8", errors="replace") as log:
+            print("  " + "  ".join(log.readlines()[-12:]), flush=True)
+    except OSError:
+        pass
