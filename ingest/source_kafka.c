@@ -178,7 +178,7 @@ static bool gap_is_loss(struct source_kafka *k, struct source_partition *p,
         st->low = low;
         st->low_ns = now;
     }
-    return p->position.next >= 0 && st->low_ns != 0 && st->low > p->position.next;
+    return st->low_ns != 0 && st->low > p->position.next;
 }
 
 static void release_batch(struct source_kafka *k)
@@ -204,7 +204,8 @@ static void take_end(struct source_kafka *k, uint32_t i, int64_t offset)
     int64_t next = p->end >= 0 && p->end < offset ? p->end : offset;
     st->eof = true;
     p->done = p->done || (p->end >= 0 && offset >= p->end);
-    if (st->failed.code == 0 && next > p->position.next && !gap_is_loss(k, p, st)) {
+    bool lost = p->position.next >= 0 && st->low > p->position.next; /* as far as is known */
+    if (st->failed.code == 0 && next > p->position.next && !lost) {
         p->position.next = next;
     }
 }

@@ -1,13 +1,16 @@
 /* broker_admin: what tests do to a real Kafka, one command a call.
  *
- *   broker_admin BROKERS create TOPIC PARTITIONS [KEY=VALUE]...   make a topic, with these settings
- *   broker_admin BROKERS delete TOPIC                             and wait until it is gone
- *   broker_admin BROKERS grow TOPIC PARTITIONS                    have so many partitions in all
- *   broker_admin BROKERS trim TOPIC PARTITION OFFSET              DeleteRecords before it, -1 = all
- *   broker_admin BROKERS send TOPIC:PARTITION=FILE...             a message a line, its key its
- * number broker_admin BROKERS commit|abort|hang TOPIC:PARTITION=FILE.. the same in one transaction;
- * hang says "open" and waits for a line broker_admin BROKERS count TOPIC PARTITION "LOW HIGH
- * RECORDS", of read_committed
+ *   broker_admin BROKERS COMMAND ...
+ *
+ *   create TOPIC PARTITIONS [KEY=VALUE]...   make a topic, with these settings
+ *   delete TOPIC                             and wait until it is gone
+ *   grow TOPIC PARTITIONS                    have so many partitions in all
+ *   trim TOPIC PARTITION OFFSET              DeleteRecords before it, -1 = all
+ *   send TOPIC:PARTITION=FILE...             a message a line, keys send0, send1, ...
+ *   commit TOPIC:PARTITION=FILE...           the same in one transaction, keys commit0, ...
+ *   abort TOPIC:PARTITION=FILE...            the same, then aborted
+ *   hang TOPIC:PARTITION=FILE...             says "open", waits for a line, then commits
+ *   count TOPIC PARTITION                    "LOW HIGH RECORDS" of read_committed
  *
  * Exit codes: 0 done, 1 failed, 2 usage. */
 #include <librdkafka/rdkafka.h>
@@ -195,7 +198,7 @@ static int send_line(const char *topic, int partition, const char *key, char *li
 }
 
 /* TOPIC:PARTITION=FILE */
-static int send_file(char *what)
+static int send_file(const char *how, char *what)
 {
     static char line[LINE_BYTES_MAX];
     char *colon = strchr(what, ':'), *equals = strchr(what, '='), key[32];
@@ -203,7 +206,7 @@ static int send_file(char *what)
     int rc = in != NULL ? 0 : complain(what, "expected TOPIC:PARTITION=FILE");
     for (int n = 0; rc == 0 && fgets(line, sizeof line, in) != NULL; n++) {
         *colon = '\0';
-        (void)snprintf(key, sizeof key, "%d", n);
+        (void)snprintf(key, sizeof key, "%s%d", how, n);
         rc = send_line(what, (int)strtol(colon + 1, NULL, 10), key, line);
     }
     if (in != NULL) {
@@ -227,7 +230,7 @@ static int produce(const char *how, char **files, int n_files)
     int rc = !transaction ? 0 : checked(rd_kafka_init_transactions(rk, WAIT_MS), "init");
     rc = rc != 0 || !transaction ? rc : checked(rd_kafka_begin_transaction(rk), "begin");
     for (int i = 0; i < n_files && rc == 0; i++) {
-        rc = send_file(files[i]);
+        rc = send_file(how, files[i]);
     }
     if (rc == 0 && (rd_kafka_flush(rk, WAIT_MS) != RD_KAFKA_RESP_ERR_NO_ERROR || failed > 0)) {
         rc = complain(how, "not everything was delivered");
