@@ -33,7 +33,7 @@ static void a_hole_shows_however_they_are_folded(void **state)
     enum { LINKS = 40 };
     for (uint64_t seed = 0; seed < 2000; seed++) {
         struct random r = {.state = seed};
-        struct commit_chain part[LINKS];
+        struct commit_chain part[LINKS + 1]; /* one may be there twice */
         uint64_t hole = 1 + random_below(&r, LINKS - 2);
         bool doubled = random_below(&r, 2) == 1;
         size_t n = 0;
@@ -41,7 +41,7 @@ static void a_hole_shows_however_they_are_folded(void **state)
             if (i != hole || doubled) {
                 part[n++] = link_of(i);
             }
-            if (i == hole && doubled && n < LINKS) {
+            if (i == hole && doubled) {
                 part[n++] = link_of(i);
             }
         }
