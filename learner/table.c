@@ -32,15 +32,6 @@ void table_release(struct table *t)
 
 static int add_segment(struct table *t, struct undine_err *err)
 {
-    if (t->n_segments == t->segments_capacity) {
-        size_t capacity = t->segments_capacity > 0 ? 2 * t->segments_capacity : 16;
-        uint8_t **segments = realloc(t->segments, capacity * sizeof *segments);
-        if (segments == NULL) {
-            return undine_err_set(err, UNDINE_ENOMEM, "no memory for %zu segments", capacity);
-        }
-        t->segments = segments;
-        t->segments_capacity = capacity;
-    }
     int rc = table_account_take(&t->account, segment_bytes(t), err);
     if (rc < 0) {
         return rc;
@@ -51,6 +42,7 @@ static int add_segment(struct table *t, struct undine_err *err)
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for %llu bytes of rows",
                               (unsigned long long)segment_bytes(t));
     }
+    UNDINE_ASSERT(t->n_segments < t->segments_max);
     t->segments[t->n_segments++] = segment;
     return UNDINE_OK;
 }
@@ -96,6 +88,15 @@ int table_init(struct table *t, const struct table_options *opt, struct table_bu
     size_t bytes = offsetof(struct table_row, value) +
                    sizeof(float) * ((size_t)opt->dim + (size_t)opt->n_slots);
     t->row_bytes = (bytes + 7) & ~(size_t)7;
+    uint64_t most = ((uint64_t)1 << 32) / TABLE_SEGMENT_ROWS;
+    uint64_t fit = budget->max_bytes == 0 ? most : budget->max_bytes / segment_bytes(t) + 1;
+    t->segments_max = (size_t)(fit < most ? fit : most);
+    /* Memory that nobody has touched costs address space alone. */
+    t->segments = calloc(t->segments_max, sizeof *t->segments);
+    if (t->segments == NULL) {
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory for a list of %zu segments",
+                              t->segments_max);
+    }
     int rc = table_index_init(&t->index, budget, err);
     if (rc == UNDINE_OK && opt->shared) {
         uint32_t row;

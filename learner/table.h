@@ -1,10 +1,10 @@
 /* table.h: an embedding table that grows: from 64-bit id to a row of floats, without collisions.
  *
  * Every id has a row of its own.  Rows are numbered without gaps and live in segments of fixed
- * size; an index of pages (table_index.h) finds them.  Growing adds a segment or splits a page: no
- * insert copies a table, however large it is.  A row stays where it is, except that table_erase
- * moves the last row to the place that became free, so that memory goes back as rows go: hold no
- * row number across an erase.
+ * size; an index of pages (table_index.h) finds them.  Growing adds a segment or splits a page:
+ * what one insert copies or clears has a bound (table_index.h), however large the table is.  A row
+ * stays where it is, except that table_erase moves the last row to the place that became free, so
+ * that memory goes back as rows go: hold no row number across an erase.
  *
  * A row starts as row_initial says: a function of seed and id alone, so it does not matter when an
  * id was first seen.  Row numbers are an accident of arrival: nothing that becomes part of a model
@@ -51,8 +51,8 @@ struct table {
     struct table_options opt;
     struct table_account account; /* of the segments */
     size_t row_bytes;
-    uint8_t **segments;
-    size_t n_segments, segments_capacity;
+    uint8_t **segments; /* (segments_max), as many as the budget allows: never copied */
+    size_t n_segments, segments_max;
     uint32_t n_rows; /* rows that are gone and not swept yet included */
     uint32_t gone;   /* rows last touched at this step or before are gone (retention.h); 0 = none */
     uint64_t n_inserted,

@@ -25,6 +25,7 @@ static int page_new(struct table_index *x, uint32_t bits, struct table_index_pag
     }
     (*out)->bits = bits;
     x->n_pages++;
+    x->moved_bytes += sizeof **out;
     return UNDINE_OK;
 }
 
@@ -101,6 +102,7 @@ static int directory_grow(struct table_index *x, struct undine_err *err)
     table_account_give(&x->account, directory_bytes(x->bits));
     x->page = page;
     x->bits++;
+    x->moved_bytes += bytes;
     return UNDINE_OK;
 }
 
@@ -117,6 +119,7 @@ static void directory_set(struct table_index *x, uint64_t hash, struct table_ind
     for (uint64_t i = first; i < end; i++) {
         x->page[i] = p;
     }
+    x->moved_bytes += (end - first) * sizeof(struct table_index_page *);
 }
 
 /* Give one half of a hash's page to a new one. */
@@ -139,6 +142,7 @@ static int split(struct table_index *x, uint64_t hash, struct undine_err *err)
     uint32_t bit = (uint32_t)1 << (31 - p->bits);
     memset(p, 0, sizeof *p);
     p->bits = high->bits;
+    x->moved_bytes += 2 * sizeof *p;
     for (uint32_t at = 0; at < TABLE_INDEX_SLOTS; at++) {
         if (old.slot[at].row != 0) {
             page_put((old.slot[at].tag & bit) != 0 ? high : p, old.slot[at]);
@@ -203,6 +207,7 @@ static void join(struct table_index *x, uint64_t hash)
             page_put(p, q->slot[at]);
         }
     }
+    x->moved_bytes += sizeof *q;
     page_free(x, q);
     p->bits--;
     directory_set(x, hash, p);
