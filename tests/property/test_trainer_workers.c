@@ -1,5 +1,6 @@
 /* A step shared by several threads learns what one thread learns: weights, slots, counts, Dice's
- * statistics and metrics, bit for bit, whatever the optimizer and the model. */
+ * statistics and metrics, bit for bit, whatever the optimizer and the model.  Rows that go:
+ * test_workers_rows.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -136,9 +137,6 @@ static void test_models_same_digest_for_any_number_of_workers(void **state)
     o.dropout = 0.3;
     o.regularizer.kind = REGULARIZER_L2;
     assert_same_for_any_number(&f, &o, "running Dice, dropout and L2");
-    o = options();
-    o.expire_after_ms = 86400000;
-    assert_same_for_any_number(&f, &o, "rows expire");
     o = options();
     o.admission = 3;
     assert_same_for_any_number(&f, &o, "ids are admitted");
