@@ -521,7 +521,9 @@ struct restore {
     struct arrivals *a;
     arrivals_fn fn;
     void *payload;
-    size_t at; /* next rejection, in order of place */
+    size_t at;      /* next rejection, in order of place */
+    uint64_t bytes; /* of all blocks */
+    struct restore_progress *progress;
 };
 
 /* First pass: what later commits rejected in earlier ones must be known before any event is given.
@@ -529,7 +531,9 @@ struct restore {
 static int restore_rejected(void *payload, uint64_t commit, const uint8_t *value, size_t len,
                             struct undine_err *err)
 {
-    struct arrivals *a = ((struct restore *)payload)->a;
+    struct restore *s = payload;
+    struct arrivals *a = s->a;
+    s->bytes += len;
     struct reader r = reader_of(value, len);
     struct block_header h;
     const uint8_t *rejected;
@@ -598,17 +602,20 @@ static int restore_events(void *payload, uint64_t commit, const uint8_t *value, 
         rc = damaged(err, "bytes are left behind the last event");
     }
     a->n_words = 0;
+    restore_progress_add(s->progress, len);
     return rc;
 }
 
-int arrivals_restore(struct arrivals *a, arrivals_fn fn, void *payload, struct undine_err *err)
+int arrivals_restore(struct arrivals *a, arrivals_fn fn, void *payload,
+                     struct restore_progress *progress, struct undine_err *err)
 {
     UNDINE_ASSERT(a->n_events == 0 && a->n_stored == 0);
-    struct restore s = {.a = a, .fn = fn, .payload = payload};
+    struct restore s = {.a = a, .fn = fn, .payload = payload, .progress = progress};
     int rc = store_scan(a->store, STORE_ARRIVALS, 0, restore_rejected, &s, err);
     if (rc == UNDINE_OK && a->n_rejected > 0) {
         qsort(a->rejected, a->n_rejected, sizeof *a->rejected, compare_rejected);
     }
+    restore_progress_begin(progress, RESTORE_EVENTS, s.bytes);
     if (rc == UNDINE_OK) {
         rc = store_scan(a->store, STORE_ARRIVALS, 0, restore_events, &s, err);
     }

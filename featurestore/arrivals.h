@@ -14,6 +14,7 @@
 #ifndef UNDINE_FEATURESTORE_ARRIVALS_H
 #define UNDINE_FEATURESTORE_ARRIVALS_H
 
+#include "base/restore_progress.h"
 #include "base/schema.h"
 #include "featurestore/event.h"
 #include "featurestore/store.h"
@@ -45,7 +46,8 @@ void arrivals_commit(struct arrivals *a);
  * of arrival (not of time).  fn keeps the event (as if kept by arrivals_keep) or calls
  * arrivals_release. UNDINE_ESTATE where the store is another shard's. */
 typedef int (*arrivals_fn)(void *payload, struct event *e, struct undine_err *err);
-int arrivals_restore(struct arrivals *a, arrivals_fn fn, void *payload, struct undine_err *err);
+int arrivals_restore(struct arrivals *a, arrivals_fn fn, void *payload,
+                     struct restore_progress *progress, struct undine_err *err);
 
 size_t arrivals_bytes(const struct arrivals *a); /* memory held */
 

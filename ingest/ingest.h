@@ -7,6 +7,7 @@
 #ifndef UNDINE_INGEST_INGEST_H
 #define UNDINE_INGEST_INGEST_H
 
+#include "base/restore_progress.h"
 #include "base/schema.h"
 #include "featurestore/example_log.h"
 #include "featurestore/store.h"
@@ -23,6 +24,7 @@ enum ingest_late_click { INGEST_LATE_DROP, INGEST_LATE_CORRECT };
 enum ingest_label { INGEST_LABEL_WINDOW, INGEST_LABEL_FNW };
 
 struct ingest_options {
+    struct restore_progress *progress; /* NULL = nobody asks; borrowed */
     struct {
         /* Watermark = min over active partitions of newest event time - lateness. */
         int64_t lateness_ms;

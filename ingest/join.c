@@ -91,8 +91,7 @@ static void release_record(struct join *j, struct impression *i)
 
 static bool learns_late_clicks(const struct join *j)
 {
-    return j->opt->join.late_click == INGEST_LATE_CORRECT ||
-           j->opt->join.label == INGEST_LABEL_FNW;
+    return j->opt->join.late_click == INGEST_LATE_CORRECT || j->opt->join.label == INGEST_LABEL_FNW;
 }
 
 /* May an example of this impression still be emitted? */
@@ -501,7 +500,9 @@ static int restore_pins(struct join *j, uint64_t *pending, struct undine_err *er
 {
     uint64_t first = learns_late_clicks(j) ? j->known.tail : j->due, loaded = first;
     *pending = 0;
+    restore_progress_begin(j->opt->progress, RESTORE_USERS, j->known.head - first);
     for (uint64_t number = first; number < j->known.head; number++) {
+        restore_progress_add(j->opt->progress, 1);
         int rc = number < loaded ? UNDINE_OK : prefetch_pending(j, number, &loaded, err);
         struct impression *i = impressions_at(&j->known, number);
         if (rc == UNDINE_OK && needs_user(j, i)) {
@@ -521,11 +522,13 @@ int join_restore(struct join *j, struct event *const *events, size_t n, int64_t 
     j->first_ms = first_ms;
     j->restoring = true;
     int rc = UNDINE_OK;
+    restore_progress_begin(j->opt->progress, RESTORE_IMPRESSIONS, n);
     for (size_t k = 0; rc == UNDINE_OK && k < n; k++) {
         rc = restore_deadlines(j, events[k]->time_ms, err);
         if (rc == UNDINE_OK) {
             rc = join_apply(j, events[k], err);
         }
+        restore_progress_add(j->opt->progress, 1);
     }
     if (rc == UNDINE_OK) {
         rc = restore_deadlines(j, watermark_ms, err);

@@ -305,7 +305,7 @@ static int restore_events(struct ingest *in, struct undine_err *err)
 {
     struct applied a = {.in = in};
     uint64_t pending = 0;
-    int rc = arrivals_restore(in->arrivals, take_event, &a, err);
+    int rc = arrivals_restore(in->arrivals, take_event, &a, in->opt->progress, err);
     if (rc == UNDINE_OK) {
         if (a.n > 0) {
             qsort(a.events, a.n, sizeof *a.events, compare_events);

@@ -16,6 +16,7 @@
 #ifndef UNDINE_LEARNER_TRAINER_H
 #define UNDINE_LEARNER_TRAINER_H
 
+#include "base/restore_progress.h"
 #include "base/schema.h"
 #include "featurestore/example_log.h"
 #include "learner/attention.h"
@@ -31,6 +32,7 @@
 #include "learner/snapshot.h"
 
 struct trainer_options {
+    struct restore_progress *progress; /* NULL = nobody asks; borrowed */
     struct model_options model;
     uint32_t batch_max;   /* examples */
     int64_t max_delay_ms; /* event time */

@@ -365,7 +365,7 @@ static int restore_rows(struct table *t, const struct snapshot_table *from, cons
 }
 
 static int restore_table(struct table *t, const struct snapshot_table *from, bool raw,
-                         struct undine_err *err)
+                         struct restore_progress *progress, struct undine_err *err)
 {
     if (from->dim != t->opt.dim || from->n_slots != t->opt.n_slots) {
         return undine_err_set(err, UNDINE_ESTATE,
@@ -379,7 +379,9 @@ static int restore_table(struct table *t, const struct snapshot_table *from, boo
     for (uint64_t at = had_shared && !t->opt.shared; rc == UNDINE_OK && at < from->n_rows;
          at += ROWS_RUN) {
         uint64_t left = from->n_rows - at;
-        rc = restore_rows(t, from, weight, at, left < ROWS_RUN ? (size_t)left : ROWS_RUN, err);
+        size_t n = left < ROWS_RUN ? (size_t)left : ROWS_RUN;
+        rc = restore_rows(t, from, weight, at, n, err);
+        restore_progress_add(progress, n);
     }
     if (rc == UNDINE_OK && t->n_rows + had_shared != from->n_rows + t->opt.shared) {
         rc = undine_err_set(err, UNDINE_ECORRUPT, "table `%s` holds an id twice", from->name);
@@ -390,10 +392,15 @@ static int restore_table(struct table *t, const struct snapshot_table *from, boo
 static int restore_rows_all(struct trainer *t, const struct snapshot *s, struct undine_err *err)
 {
     bool raw = false;
+    uint64_t rows = 0;
+    for (uint32_t k = 0; k < t->schema.n_tables; k++) {
+        rows += s->table[k].n_rows;
+    }
+    restore_progress_begin(t->opt.progress, RESTORE_ROWS, rows);
     int rc =
         regularizer_restore(&t->regularizer, t->schema.n_tables, s, t->counters.steps, &raw, err);
     for (uint32_t k = 0; rc == UNDINE_OK && k < t->schema.n_tables; k++) {
-        rc = restore_table(&t->table[k], &s->table[k], raw, err);
+        rc = restore_table(&t->table[k], &s->table[k], raw, t->opt.progress, err);
     }
     /* Versions from before there was retention have dropped nothing. */
     if (rc == UNDINE_OK && snapshot_find(s->train, s->n_train, "trainer.retention") != NULL) {

@@ -125,6 +125,7 @@ static int open_ingest(struct daemon *d, struct undine_err *err)
     const struct config *c = d->config;
     struct store_options store = c->store;
     store.dir = d->store_dir;
+    restore_progress_begin(d->opt.progress, RESTORE_STORE, 0);
     int rc = store_open(&d->store, &store, err);
     if (rc == UNDINE_OK) { /* before anything waits for a broker */
         int known = ingest_check_config(d->store, &c->ingest, err);
@@ -139,6 +140,7 @@ static int open_ingest(struct daemon *d, struct undine_err *err)
     if (rc == UNDINE_OK) {
         rc = decoder_open(&d->decoder, &c->schema, &c->decode, err);
     }
+    restore_progress_begin(d->opt.progress, RESTORE_BROKER, 0);
     if (rc == UNDINE_OK) {
         rc = open_source(d, err);
     }
@@ -146,6 +148,7 @@ static int open_ingest(struct daemon *d, struct undine_err *err)
         d->ingest_options = c->ingest;
         d->ingest_options.accept_loss = d->opt.accept_loss;
         d->ingest_options.n_accept_loss = d->opt.n_accept_loss;
+        d->ingest_options.progress = d->opt.progress;
         d->ingest_options.close_windows = d->opt.until_end && !d->opt.keep_open;
         rc = ingest_open(&d->ingest, &c->schema, &d->ingest_options, d->store, d->users, d->log, d->source,
                          d->decoder, err);
@@ -171,6 +174,8 @@ static void batch_refused(void *payload, const struct trainer *t, const char *wh
 static int open_learner(struct daemon *d, struct undine_err *err)
 {
     struct trainer_options options = d->config->trainer;
+    options.progress = d->opt.progress;
+    restore_progress_begin(options.progress, RESTORE_VERSION, 0);
     options.frozen.block = d->opt.freeze_versions ? 0 : options.frozen.block;
     int rc = trainer_open(&d->trainer, &d->config->schema, &options, err);
     if (rc != UNDINE_OK) {
@@ -248,6 +253,7 @@ int daemon_open(struct daemon **out, const struct daemon_options *opt, struct un
     if (rc == UNDINE_OK) {
         rc = open_learner(d, err);
     }
+    restore_progress_begin(opt->progress, RESTORE_START, 0);
     if (rc == UNDINE_OK) {
         struct publisher_options publisher = {
             .versions_dir = d->versions_dir,

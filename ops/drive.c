@@ -110,13 +110,15 @@ static int run_daemon(const struct drive_options *opt, const struct config *conf
     struct daemon_options options = opt->daemon;
     options.config = config;
     options.state_dir = state_dir;
+    struct restore_progress progress = {0};
+    options.progress = &progress;
     options.log = log_text;
     struct daemon *d = NULL;
     struct web *web = NULL;
     int64_t begun_ns = clock_monotonic_ns();
     int rc = UNDINE_OK;
     if (opt->http && config->http.listen[0] != '\0') {
-        rc = web_open(&web, config->http.listen, err);
+        rc = web_open(&web, config->http.listen, &progress, err);
     }
     if (rc == UNDINE_OK) {
         rc = open_daemon(&d, &options, err);

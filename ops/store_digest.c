@@ -125,7 +125,7 @@ static int digest_events(struct store *s, const struct config *c, struct store_d
         rc = arrivals_open(&d.arrivals, s, &c->schema, c->ingest.shard, err);
     }
     if (rc == UNDINE_OK) {
-        rc = arrivals_restore(d.arrivals, add_event, &d, err);
+        rc = arrivals_restore(d.arrivals, add_event, &d, NULL, err);
     }
     arrivals_close(d.arrivals);
     return rc;

@@ -6,6 +6,7 @@
 #include "ops/program.h"
 #include "ops/report.h"
 
+#include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,8 @@
 enum { WEB_ROUTES = 3, HTTP_OK = 200, HTTP_UNAVAILABLE = 503, HTTP_FAILED = 500 };
 
 struct web {
-    _Atomic(struct daemon *) daemon; /* NULL until attached */
+    _Atomic(struct daemon *) daemon;         /* NULL until attached */
+    const struct restore_progress *progress; /* NULL = not watched; borrowed */
     struct http *http;
     struct http_route routes[WEB_ROUTES];
 };
@@ -61,38 +63,70 @@ static int healthz(void *payload, struct writer *body)
     return healthy ? HTTP_OK : HTTP_UNAVAILABLE;
 }
 
-/* Ready: running, with the source at hand and the backlog small enough to serve fresh versions. */
+/* What is done before the daemon is there. */
+static void put_restoring(struct writer *body, const struct restore_progress *p)
+{
+    static const char *const phases[] = {
+        [RESTORE_STORE] = "opening the store",
+        [RESTORE_BROKER] = "waiting for the broker",
+        [RESTORE_EVENTS] = "reading stored events",
+        [RESTORE_IMPRESSIONS] = "restoring impressions",
+        [RESTORE_USERS] = "restoring users",
+        [RESTORE_VERSION] = "reading the newest version",
+        [RESTORE_ROWS] = "restoring rows",
+        [RESTORE_START] = "starting",
+    };
+    char text[256];
+    int phase = p == NULL ? RESTORE_START : atomic_load(&p->phase);
+    uint64_t total = p == NULL ? 0 : atomic_load(&p->total);
+    uint64_t done = p == NULL ? 0 : atomic_load(&p->done);
+    done = done < total ? done : total;
+    int len = snprintf(text, sizeof text, "{\"ready\":false,\"phase\":\"%s\"", phases[phase]);
+    if (total > 0) {
+        len += snprintf(text + len, sizeof text - (size_t)len,
+                        ",\"done\":%" PRIu64 ",\"total\":%" PRIu64 ",\"share\":%.3f", done, total,
+                        (double)done / (double)total);
+    }
+    (void)snprintf(text + len, sizeof text - (size_t)len, "}\n");
+    put_text(body, text);
+}
+
+/* Ready: running, with the source at hand. */
 static int readyz(void *payload, struct writer *body)
 {
     struct web *w = payload;
     struct daemon *d = atomic_load(&w->daemon);
     struct daemon_status st;
     if (d == NULL) {
-        put_text(body, "not ready: restoring the state, or no broker answers yet\n");
+        put_restoring(body, w->progress);
         return HTTP_UNAVAILABLE;
     }
     daemon_status(d, &st);
     char text[256];
     (void)snprintf(text, sizeof text,
-                   "%s\nlag_messages %llu\nbacklog_examples %llu\nversion %llu\n",
-                   st.ready      ? "ready"
+                   "{\"ready\":%s,\"phase\":\"%s\",\"lag_messages\":%" PRIu64
+                   ",\"backlog_examples\":%" PRIu64 ",\"version\":%" PRIu64 "}\n",
+                   st.ready ? "true" : "false",
+                   st.ready      ? "running"
                    : st.finished ? "finished"
-                                 : "not ready: broker not reached",
-                   (unsigned long long)st.ingest.lag_messages, (unsigned long long)st.backlog,
-                   (unsigned long long)st.version.number);
+                   : st.guarded  ? "stopped by a guard"
+                                 : "a broker or a partition's leader is away",
+                   st.ingest.lag_messages, st.backlog, st.version.number);
     put_text(body, text);
     return st.ready ? HTTP_OK : HTTP_UNAVAILABLE;
 }
 
-int web_open(struct web **out, const char *listen, struct undine_err *err)
+int web_open(struct web **out, const char *listen, const struct restore_progress *progress,
+             struct undine_err *err)
 {
     struct web *w = calloc(1, sizeof *w);
     if (w == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for the HTTP server");
     }
+    w->progress = progress;
     w->routes[0] = (struct http_route){"/metrics", METRICS_CONTENT_TYPE, metrics, w};
     w->routes[1] = (struct http_route){"/healthz", "text/plain", healthz, w};
-    w->routes[2] = (struct http_route){"/readyz", "text/plain", readyz, w};
+    w->routes[2] = (struct http_route){"/readyz", "application/json", readyz, w};
     int rc = http_open(
         &w->http,
         &(struct http_options){.listen = listen, .routes = w->routes, .n_routes = WEB_ROUTES}, err);

@@ -45,6 +45,7 @@ wait_for "/healthz answers" status /healthz 200
 "$UNDINE" produce --brokers "$boot" --input "$tmp/events.jsonl" > "$tmp/produce.json" 2> "$tmp/produce.log"
 wait_for "every event was read" reached undine_events_total "$events"
 wait_for "/readyz is green" status /readyz 200
+grep -q '"ready":true,"phase":"running"' "$tmp/body" || fail "/readyz says $(cat "$tmp/body")"
 status /nothing 404 || fail "an unknown path is not 404"
 echo "down 1" >&"${BROKER[1]}"
 wait_for "/readyz is red without a broker" status /readyz 503

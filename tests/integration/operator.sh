@@ -38,6 +38,7 @@ pids=$pid
 for _ in $(seq 300); do if grep -q "127.0.0.1:1" "$tmp/wait.log"; then break; fi; sleep 0.1; done
 [ "$(curl -s -o "$tmp/body" -w '%{http_code}' "http://127.0.0.1:$port/healthz")" = 200 ] || fail "/healthz is not 200 while it waits"
 [ "$(curl -s -o "$tmp/body" -w '%{http_code}' "http://127.0.0.1:$port/readyz")" = 503 ] || fail "/readyz is not 503 while it waits"
+grep -q '"ready":false,"phase":"waiting for the broker"' "$tmp/body" || fail "/readyz does not say what it waits for: $(cat "$tmp/body")"
 ends 1 timeout 60 "$UNDINE" run --config "$config" --state "$tmp/whole" -o brokers=$nowhere -o http.listen= > "$tmp/run.json" 2> "$tmp/run.log"
 says run 'another program works on this state'
 kill -TERM $pid

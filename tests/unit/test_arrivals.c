@@ -93,7 +93,10 @@ static struct restored *restart(bool release)
     x.release = release;
     close_arrivals();
     open_arrivals();
-    assert_int_equal(arrivals_restore(arrivals, take, &x, &err), UNDINE_OK);
+    struct restore_progress progress = {0};
+    assert_int_equal(arrivals_restore(arrivals, take, &x, &progress, &err), UNDINE_OK);
+    assert_int_equal(progress.phase, RESTORE_EVENTS);
+    assert_int_equal(progress.done, progress.total);
     return &x;
 }
 
@@ -244,7 +247,7 @@ static void another_shard_is_refused(void **state)
     static struct restored x;
     store = fixture_store(dir);
     assert_int_equal(arrivals_open(&arrivals, store, &schema, SHARD + 1, &err), UNDINE_OK);
-    assert_int_equal(arrivals_restore(arrivals, take, &x, &err), UNDINE_ESTATE);
+    assert_int_equal(arrivals_restore(arrivals, take, &x, NULL, &err), UNDINE_ESTATE);
 }
 
 static int damage(void *payload, uint64_t key, const uint8_t *value, size_t len,
@@ -281,7 +284,7 @@ static void damaged_blocks_are_refused(void **state)
     close_arrivals();
     open_arrivals();
     static struct restored x;
-    assert_int_equal(arrivals_restore(arrivals, take, &x, &err), UNDINE_ECORRUPT);
+    assert_int_equal(arrivals_restore(arrivals, take, &x, NULL, &err), UNDINE_ECORRUPT);
 }
 
 int main(void)

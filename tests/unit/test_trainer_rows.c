@@ -93,8 +93,14 @@ static struct trainer *restart(const struct fixture *f, struct trainer *t,
     snapshot_free(s);
     trainer_close(t);
     assert_int_equal(version_restore(f->dir, 0, UINT64_MAX, &s, &info, NULL, NULL, &err), 1);
-    t = open_trainer(f, o);
+    struct restore_progress progress = {0};
+    struct trainer_options watched = *o;
+    watched.progress = &progress;
+    t = open_trainer(f, &watched);
     assert_int_equal(trainer_restore(t, s, &err), 0);
+    assert_int_equal(progress.phase, RESTORE_ROWS);
+    assert_true(progress.total > 0 && progress.done == progress.total);
+    t->opt.progress = NULL;
     snapshot_free(s);
     return t;
 }
