@@ -477,43 +477,55 @@ static int restore_deadlines(struct join *j, int64_t before_ms, struct undine_er
     return rc;
 }
 
-/* Load the users of the impressions that need them from `number` on, as many as one read takes;
- * returns the number behind the last of them. */
-static int prefetch_pending(struct join *j, uint64_t number, uint64_t *end, struct undine_err *err)
+static int compare_hashes(const void *a, const void *b)
 {
-    enum { USERS_MAX = 1024 };
-    uint64_t users[USERS_MAX];
-    size_t n = 0;
-    for (; number < j->known.head && n < USERS_MAX; number++) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Load the users of the impressions from `first` on that need them: in the order of the store's
+ * keys, so that a block of it is read and unpacked once and not for each of its users. */
+static int load_users(struct join *j, uint64_t first, struct undine_err *err)
+{
+    enum { RUN = 1024 };
+    size_t n = 0, n_max = (size_t)(j->known.head - first);
+    restore_progress_begin(j->opt->progress, RESTORE_USERS, n_max);
+    uint64_t *users = calloc(n_max + 1, sizeof *users);
+    if (users == NULL) {
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory for %zu users", n_max);
+    }
+    for (uint64_t number = first; number < j->known.head; number++) {
         const struct impression *i = impressions_at(&j->known, number);
         if (needs_user(j, i)) {
             users[n++] = i->user_hash;
         }
     }
-    *end = number;
-    return n == 0 ? UNDINE_OK : users_prefetch(j->users, users, n, err);
+    qsort(users, n, sizeof *users, compare_hashes);
+    int rc = UNDINE_OK;
+    for (size_t at = 0; rc == UNDINE_OK && at < n; at += RUN) {
+        size_t run = n - at < RUN ? n - at : RUN;
+        rc = users_prefetch(j->users, users + at, run, err);
+        restore_progress_add(j->opt->progress, run);
+    }
+    free(users);
+    return rc;
 }
 
 /* Pin the users of all that is pending, and whoever else is needed; *pending is the number of the
  * former. */
 static int restore_pins(struct join *j, uint64_t *pending, struct undine_err *err)
 {
-    uint64_t first = learns_late_clicks(j) ? j->known.tail : j->due, loaded = first;
+    uint64_t first = learns_late_clicks(j) ? j->known.tail : j->due;
     *pending = 0;
-    restore_progress_begin(j->opt->progress, RESTORE_USERS, j->known.head - first);
-    for (uint64_t number = first; number < j->known.head; number++) {
-        restore_progress_add(j->opt->progress, 1);
-        int rc = number < loaded ? UNDINE_OK : prefetch_pending(j, number, &loaded, err);
+    int rc = load_users(j, first, err);
+    for (uint64_t number = first; rc == UNDINE_OK && number < j->known.head; number++) {
         struct impression *i = impressions_at(&j->known, number);
-        if (rc == UNDINE_OK && needs_user(j, i)) {
+        if (needs_user(j, i)) {
             rc = pin_user(j, i, err);
             *pending += (i->flags & IMPRESSION_RESOLVED) == 0 ? 1 : 0;
         }
-        if (rc < 0) {
-            return rc;
-        }
     }
-    return UNDINE_OK;
+    return rc;
 }
 
 int join_restore(struct join *j, struct event *const *events, size_t n, int64_t watermark_ms,
