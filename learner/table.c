@@ -56,8 +56,8 @@ static void row_begin(const struct table *t, struct table_row *r, uint64_t key)
     }
 }
 
-static int insert(struct table *t, uint64_t key, uint64_t hash, uint32_t *out,
-                  struct undine_err *err)
+/* Make a row, whose contents are the caller's. */
+static int insert(struct table *t, uint64_t hash, uint32_t *out, struct undine_err *err)
 {
     uint32_t row = t->n_rows;
     int rc = UNDINE_OK;
@@ -74,7 +74,6 @@ static int insert(struct table *t, uint64_t key, uint64_t hash, uint32_t *out,
     if (rc < 0) {
         return rc;
     }
-    row_begin(t, table_row(t, row), key);
     t->n_inserted++;
     t->n_rows++;
     *out = row;
@@ -100,7 +99,10 @@ int table_init(struct table *t, const struct table_options *opt, struct table_bu
     int rc = table_index_init(&t->index, budget, err);
     if (rc == UNDINE_OK && opt->shared) {
         uint32_t row;
-        rc = insert(t, 0, table_index_hash(0), &row, err);
+        rc = insert(t, table_index_hash(0), &row, err);
+        if (rc == UNDINE_OK) {
+            row_begin(t, table_row(t, row), 0);
+        }
     }
     return rc;
 }
@@ -199,7 +201,10 @@ int table_need(struct table *t, const uint64_t *keys, uint32_t *rows, size_t n,
         int rc = UNDINE_OK;
         if (row == TABLE_NONE) {
             UNDINE_ASSERT(keys[i] != 0);
-            rc = insert(t, keys[i], hash, &row, err);
+            rc = insert(t, hash, &row, err);
+            if (rc == UNDINE_OK) {
+                row_begin(t, table_row(t, row), keys[i]);
+            }
         } else if (table_gone(t, table_row(t, row))) {
             rc = begin_anew(t, table_row(t, row), err);
         }
@@ -207,6 +212,22 @@ int table_need(struct table *t, const uint64_t *keys, uint32_t *rows, size_t n,
             return rc;
         }
         rows[i] = row;
+    }
+    return UNDINE_OK;
+}
+
+int table_restore(struct table *t, const uint64_t *keys, uint32_t *rows, size_t n,
+                  struct undine_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        prefetch_ahead(t, keys, i, n);
+        uint64_t hash = table_index_hash(keys[i]);
+        rows[i] = find(t, keys[i], hash);
+        int rc = rows[i] == TABLE_NONE ? insert(t, hash, &rows[i], err) : UNDINE_OK;
+        if (rc < 0) {
+            return rc;
+        }
+        *table_row(t, rows[i]) = (struct table_row){.key = keys[i]};
     }
     return UNDINE_OK;
 }

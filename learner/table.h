@@ -92,6 +92,10 @@ void table_find_all(const struct table *t, const uint64_t *keys, uint32_t *rows,
 int table_need(struct table *t, const uint64_t *keys, uint32_t *rows, size_t n,
                struct undine_err *err);
 
+/* The same for rows whose weights and optimizer slots the caller fills: all else of them is 0. */
+int table_restore(struct table *t, const uint64_t *keys, uint32_t *rows, size_t n,
+                  struct undine_err *err);
+
 /* Drop an id's row, which gives its number to the last one, and note it as a tombstone.  1 =
  * dropped, 0 = it had none, < 0 = UNDINE_ENOMEM and nothing changed. */
 int table_erase(struct table *t, uint64_t key, struct undine_err *err);

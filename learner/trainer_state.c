@@ -346,7 +346,7 @@ static int restore_rows(struct table *t, const struct snapshot_table *from, cons
             return undine_err_set(err, UNDINE_ECORRUPT, "a row has the id 0");
         }
     }
-    int rc = table_need(t, from->key + at, rows, n, err);
+    int rc = table_restore(t, from->key + at, rows, n, err);
     if (rc < 0) {
         return rc;
     }
