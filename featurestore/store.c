@@ -160,6 +160,19 @@ static int chain_check(struct store *s, const char *dir, struct undine_err *err)
 
 /* ---- options ---- */
 
+/* RocksDB would cut the cache into as many as 64 parts, and what is larger than a part is never kept:
+ * the filter of a million users is, and each lookup would read it anew. */
+static rocksdb_cache_t *cache_create(size_t bytes)
+{
+    enum { PARTS_BITS = 1 };
+    rocksdb_lru_cache_options_t *o = rocksdb_lru_cache_options_create();
+    rocksdb_lru_cache_options_set_capacity(o, bytes);
+    rocksdb_lru_cache_options_set_num_shard_bits(o, PARTS_BITS);
+    rocksdb_cache_t *cache = rocksdb_cache_create_lru_opts(o);
+    rocksdb_lru_cache_options_destroy(o);
+    return cache;
+}
+
 /* Blocks that are read once in order need no filter and little of the cache; users are read at
  * random. */
 static rocksdb_options_t *family_options_create(const struct store *s, int family,
@@ -222,7 +235,7 @@ static void store_options_create(struct store *s, const struct store_options *op
     rocksdb_options_set_keep_log_file_num(o, 4);
     rocksdb_options_set_max_log_file_size(o, (size_t)4 << 20);
     rocksdb_options_set_stats_dump_period_sec(o, 600);
-    s->cache = rocksdb_cache_create_lru(at_least(opt->cache_bytes, (size_t)1 << 20));
+    s->cache = cache_create(at_least(opt->cache_bytes, (size_t)1 << 20));
     for (int f = 0; f < HANDLES; f++) {
         s->family_options[f] = family_options_create(s, f, buffer);
     }
