@@ -160,8 +160,8 @@ static int chain_check(struct store *s, const char *dir, struct undine_err *err)
 
 /* ---- options ---- */
 
-/* RocksDB would cut the cache into as many as 64 parts, and what is larger than a part is never kept:
- * the filter of a million users is, and each lookup would read it anew. */
+/* RocksDB would cut the cache into as many as 64 parts, and what is larger than a part is never
+ * kept: the filter of a million users is, and each lookup would read it anew. */
 static rocksdb_cache_t *cache_create(size_t bytes)
 {
     enum { PARTS_BITS = 1 };
