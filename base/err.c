@@ -51,6 +51,15 @@ int undine_err_prefix(struct undine_err *err, const char *fmt, ...)
     return err->code;
 }
 
+int undine_err_version(struct undine_err *err, const char *what, unsigned long long found,
+                       unsigned known)
+{
+    return undine_err_set(err, UNDINE_EVERSION,
+                          "%s: found format version %llu, this program knows versions up to %u: a "
+                          "newer undine wrote it, go on with that one or a later one",
+                          what, found, known);
+}
+
 const char *undine_error_text(int code)
 {
     switch (code) {

@@ -3,8 +3,8 @@
  * A fallible function returns 0 (or a count >= 0) or a negative UNDINE_E* code, and describes the
  * failure in a caller-owned struct undine_err: one impersonal line that holds the value, the place
  * and what would be right, so that it can be printed as it stands.  It is written only on failure;
- * NULL is allowed everywhere.  Callers add context in front with undine_err_prefix, never replace it.
- * Nothing here allocates, logs or exits. */
+ * NULL is allowed everywhere.  Callers add context in front with undine_err_prefix, never replace
+ * it. Nothing here allocates, logs or exits. */
 #ifndef UNDINE_BASE_ERR_H
 #define UNDINE_BASE_ERR_H
 
@@ -50,6 +50,10 @@ int undine_err_sys(struct undine_err *err, int code, int sys_errno, const char *
  * (UNDINE_EINVAL where err is NULL). */
 int undine_err_prefix(struct undine_err *err, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+/* UNDINE_EVERSION for stored bytes of a format newer than this program: says what they are, which
+ * format was found, the newest one known, and what helps. */
+int undine_err_version(struct undine_err *err, const char *what, unsigned long long found,
+                       unsigned known);
 /* "corrupt data" for UNDINE_ECORRUPT, and so on. */
 const char *undine_error_text(int code);
 

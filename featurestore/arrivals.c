@@ -427,9 +427,7 @@ static int read_header(struct reader *r, struct block_header *h, const uint8_t *
 {
     uint32_t version = reader_u32(r);
     if (!r->bad && (version & 0xff) > ARRIVALS_VERSION) {
-        return undine_err_set(err, UNDINE_EVERSION,
-                              "stored arrivals: version is %u, this program reads up to %d",
-                              version & 0xff, ARRIVALS_VERSION);
+        return undine_err_version(err, "stored arrivals", version & 0xff, ARRIVALS_VERSION);
     }
     h->n_events = reader_u32(r);
     h->n_rejected = reader_u32(r);

@@ -58,9 +58,7 @@ static int parse_header(struct example_block *b, struct reader *r, const struct 
 {
     uint32_t version = reader_u32(r);
     if (!r->bad && (version & 0xff) > EXAMPLE_BLOCK_VERSION) {
-        return undine_err_set(err, UNDINE_EVERSION,
-                              "example block: version is %u, this program reads up to %d",
-                              version & 0xff, EXAMPLE_BLOCK_VERSION);
+        return undine_err_version(err, "example block", version & 0xff, EXAMPLE_BLOCK_VERSION);
     }
     b->shard = reader_u32(r);
     b->first_seq = reader_u64(r);

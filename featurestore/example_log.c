@@ -46,9 +46,7 @@ static int read_meta(struct example_log *l, struct undine_err *err)
     struct reader r = reader_of(l->value.data, l->value.len);
     uint64_t version = reader_u64(&r);
     if (!r.bad && (version & 0xff) > META_VERSION) {
-        return undine_err_set(err, UNDINE_EVERSION,
-                              "meta `%s`: version is %u, this program reads up to %d", meta_key,
-                              (unsigned)(version & 0xff), META_VERSION);
+        return undine_err_version(err, "meta `example_log`", version & 0xff, META_VERSION);
     }
     l->head = reader_u64(&r);
     l->tail = reader_u64(&r);

@@ -351,9 +351,11 @@ static int check_format(struct store *s, const char *dir, struct undine_err *err
         uint32_t format = reader_u32(&r);
         rc = UNDINE_OK;
         if (!r.bad && (value_version > FORMAT_VALUE_VERSION || format > STORE_FORMAT)) {
-            rc = undine_err_set(err, UNDINE_EVERSION,
-                                "store: `%s` has format %u, this program reads up to %d", dir,
-                                format, STORE_FORMAT);
+            bool own = value_version > FORMAT_VALUE_VERSION;
+            rc = undine_err_version(err, own ? "meta `format`" : "its format",
+                                    own ? value_version : format,
+                                    own ? FORMAT_VALUE_VERSION : STORE_FORMAT);
+            (void)undine_err_prefix(err, "store: `%s`", dir);
         } else if (!r.bad && format < STORE_FORMAT && format > 0) {
             rc = undine_err_set(err, UNDINE_EVERSION,
                                 "store: `%s` has format %u, this program reads %d: start with an "

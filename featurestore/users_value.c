@@ -58,9 +58,7 @@ int users_decode(const struct schema *schema, const uint8_t *value, size_t len, 
     struct reader r = reader_of(value, len);
     uint8_t version = reader_u8(&r);
     if (!r.bad && version > USERS_VERSION) {
-        return undine_err_set(err, UNDINE_EVERSION,
-                              "stored user: version is %u, this program reads up to %d", version,
-                              USERS_VERSION);
+        return undine_err_version(err, "stored user", version, USERS_VERSION);
     }
     uint8_t n_sequences = reader_u8(&r), id_len = reader_u8(&r);
     const uint8_t *zeros = reader_bytes(&r, 5);

@@ -67,8 +67,9 @@ struct ingest_options {
     const char *config_digest_text; /* the keys and values it is made of, one "key=value" a line */
 };
 
-/* Does the store belong to this configuration?  1 = yes, 0 = it is new, UNDINE_ESTATE names the key
- * that changed.  ingest_open asks too; to be asked before a source is opened, which may wait. */
+/* Does the store belong to this configuration, and can its positions be read?  1 = yes, 0 = it is
+ * new, UNDINE_ESTATE names the key that changed, UNDINE_EVERSION and UNDINE_ECORRUPT the value.
+ * ingest_open asks too; to be asked before a source is opened, which may wait. */
 int ingest_check_config(struct store *store, const struct ingest_options *opt,
                         struct undine_err *err);
 

@@ -12,18 +12,20 @@ static void put_version(struct writer *out)
     writer_u64(out, META_VERSION);
 }
 
-static int get_version(struct reader *r, const char *what, struct undine_err *err)
+static int get_version(struct reader *r, const char *name, struct undine_err *err)
 {
     uint64_t version = reader_u64(r);
+    char what[64];
+    (void)snprintf(what, sizeof what, "meta `%s`", name);
     if (r->bad) {
-        return undine_err_set(err, UNDINE_ECORRUPT, "meta `%s` is cut short", what);
+        return undine_err_set(err, UNDINE_ECORRUPT, "%s is cut short", what);
     }
-    if (version != META_VERSION) {
-        return undine_err_set(err, UNDINE_EVERSION,
-                              "meta `%s` has format version %llu, this program reads %d", what,
-                              (unsigned long long)version, META_VERSION);
+    if ((version & 0xff) > META_VERSION) {
+        return undine_err_version(err, what, version & 0xff, META_VERSION);
     }
-    return UNDINE_OK;
+    return version == META_VERSION
+               ? UNDINE_OK
+               : undine_err_set(err, UNDINE_ECORRUPT, "%s has a damaged header", what);
 }
 
 /* A decoder is done: were there enough bytes, and not too many? */

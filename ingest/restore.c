@@ -99,6 +99,16 @@ static int get_meta(struct ingest *in, const char *name, struct undine_err *err)
     return store_get(in->store, STORE_META, name, strlen(name), &in->value, err);
 }
 
+/* A source asks for positions one by one and cannot say what is wrong with one. */
+static int check_position(void *payload, const char *name, const uint8_t *value, size_t len,
+                          struct undine_err *err)
+{
+    struct meta_position m;
+    (void)payload;
+    int rc = meta_position_decode(&m, value, len, err);
+    return rc == UNDINE_OK ? rc : undine_err_prefix(err, "%s", name);
+}
+
 int ingest_check_config(struct store *store, const struct ingest_options *opt,
                         struct undine_err *err)
 {
@@ -110,6 +120,9 @@ int ingest_check_config(struct store *store, const struct ingest_options *opt,
     if (rc > 0 && bad == UNDINE_OK && stored.digest != opt->config_digest) {
         const char *text = opt->config_digest_text;
         bad = explain_config(&stored, text == NULL ? "" : text, err);
+    }
+    if (rc >= 0 && bad == UNDINE_OK) {
+        bad = store_scan_meta(store, META_POSITION_PREFIX, check_position, NULL, err);
     }
     writer_release(&value);
     return bad < 0 ? bad : rc;

@@ -232,6 +232,9 @@ static int check_meta(void *payload, const char *name, const uint8_t *value, siz
     struct meta_config config;
     struct meta_loss loss;
     int rc = UNDINE_OK;
+    if (name[0] == '\0') { /* the chain of commits, which opening the store has checked */
+        return UNDINE_OK;
+    }
     if (strcmp(name, META_CONFIG) == 0) {
         rc = meta_config_decode(&config, value, len, &v->err);
     } else if (begins(name, META_POSITION_PREFIX)) {

@@ -549,7 +549,7 @@ int version_current(const char *dir, char out[VERSION_NAME_MAX], struct undine_e
     return version_dir_current(dir, out, err);
 }
 
-/* 1 = restored, 0 = passed over and said why, < 0 = memory is out. */
+/* 1 = restored, 0 = passed over and said why, < 0 = memory is out, or it is of a newer format. */
 static int try_restore(const char *dir, uint64_t number, uint64_t seq_min, uint64_t seq_max,
                        struct snapshot **out, struct version_info *info, struct undine_err *why)
 {
@@ -569,7 +569,10 @@ static int try_restore(const char *dir, uint64_t number, uint64_t seq_min, uint6
     if (rc == UNDINE_OK) {
         rc = version_load(path, true, out, info, why);
     }
-    return rc == UNDINE_OK ? 1 : rc == UNDINE_ENOMEM ? rc : 0;
+    if (rc == UNDINE_EVERSION) { /* to go on from an older one would fork what a newer program made */
+        (void)undine_err_prefix(why, "version %s", name);
+    }
+    return rc == UNDINE_OK ? 1 : rc == UNDINE_ENOMEM || rc == UNDINE_EVERSION ? rc : 0;
 }
 
 int version_restore(const char *dir, uint64_t seq_min, uint64_t seq_max, struct snapshot **out,

@@ -43,7 +43,7 @@ int version_write(const char *dir, struct snapshot *s, const struct version_extr
 /* Newest valid version whose trained_seq lies in [seq_min, seq_max] into *out, with what the
  * trainer needs.  1 = found, 0 = none, also where DIR does not exist.  Others are skipped and
  * described to skipped (may be NULL): invalid ones, and with UNDINE_ESTATE those outside of the
- * range. */
+ * range.  UNDINE_EVERSION where one of a newer format is met before: a newer program was here. */
 typedef void (*version_skipped_fn)(void *payload, const char *name, const struct undine_err *why);
 int version_restore(const char *dir, uint64_t seq_min, uint64_t seq_max, struct snapshot **out,
                     struct version_info *info, version_skipped_fn skipped, void *payload,

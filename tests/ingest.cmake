@@ -20,6 +20,14 @@ undine_test(test_accounting SOURCES unit/test_accounting.c LIBS test_ingest_worl
 undine_test(test_ingest SOURCES unit/test_ingest.c LIBS test_ingest_world LABELS fast)
 undine_test(test_join_twin SOURCES property/test_join_twin.c LIBS test_ingest_world LABELS fast)
 undine_test(test_order_live SOURCES property/test_order_live.c LIBS test_ingest_world LABELS fast)
+# A store of each format, and what makes it.
+add_executable(make_golden_store support/make_golden_store.c support/golden_store.c)
+target_link_libraries(make_golden_store PRIVATE test_ingest_world)
+set_target_properties(make_golden_store PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+undine_test(test_golden_store SOURCES golden/test_golden_store.c support/golden_store.c LIBS test_ingest_world
+  LABELS fast)
+target_compile_definitions(test_golden_store PRIVATE
+  GOLDEN_STORE_DIR="${CMAKE_CURRENT_SOURCE_DIR}/golden/store-format-2")
 add_executable(bench_ingest bench/bench_ingest.c)
 target_link_libraries(bench_ingest PRIVATE test_ingest_world)
 set_target_properties(bench_ingest PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)

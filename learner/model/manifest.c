@@ -201,10 +201,11 @@ static int check_format(const json_t *root, struct undine_err *err)
     if (rc < 0) {
         return rc;
     }
-    if (version != MANIFEST_FORMAT_VERSION) {
-        return undine_err_set(err, UNDINE_EVERSION,
-                              "format version is %" PRIu64 ", this program reads %d", version,
-                              MANIFEST_FORMAT_VERSION);
+    if (version > MANIFEST_FORMAT_VERSION) {
+        return undine_err_version(err, "the version", version, MANIFEST_FORMAT_VERSION);
+    }
+    if (version == 0) {
+        return undine_err_set(err, UNDINE_ECORRUPT, "`format_version` is 0");
     }
     rc = json_field_text(root, "kind", kind, sizeof kind, err);
     if (rc == UNDINE_OK) {

@@ -30,7 +30,7 @@ for name in users steps arrival_events waiting pending examples positions malfor
 done
 [ "$(field "$tmp/verify.json" waiting)" = "$(field "$tmp/replay.json" accounting.waiting)" ] || fail "waiting"
 [ "$(field "$tmp/verify.json" pending)" = "$(field "$tmp/replay.json" accounting.pending)" ] || fail "pending"
-[ "$(field "$tmp/verify.json" examples)" = "$(($(field "$tmp/replay.json" accounting.positives) + $(field "$tmp/replay.json" accounting.negatives)))" ] || fail "examples"
+[ "$(field "$tmp/verify.json" example_head)" = "$(($(field "$tmp/replay.json" accounting.positives) + $(field "$tmp/replay.json" accounting.negatives)))" ] || fail "examples"
 say "ok: a whole state: $(field "$tmp/verify.json" families)"
 
 python3 "$ROOT/tests/integration/verify_flips.py" "$tmp/whole" "$config" "${UNDINE_FLIPS:-40}"
@@ -64,6 +64,20 @@ broken "truncate -s -9 $version/manifest.json" "$version.*manifest.json"
 broken "mv $version 000000000077" 'versions'
 broken "echo 000000000099 > CURRENT" 'CURRENT.*000000000099'
 say "ok: damaged versions"
+
+# A store of a newer undine: no start, and it says why.
+for name in ingest config position/ sequence arrivals; do
+  rm -rf "$tmp/damaged"
+  cp -r "$tmp/whole" "$tmp/damaged"
+  "$BUILD/tests/break_store" "$tmp/damaged" "future:$name"
+  code=0
+  "$UNDINE" replay --config "$config" --input "$tmp/input.jsonl" --state "$tmp/damaged" --keep-open \
+    > "$tmp/future.json" 2> "$tmp/future.log" || code=$?
+  [ $code = 4 ] || fail "future:$name: exit code $code, not 4: $(cat "$tmp/future.log")"
+  grep -q "found format version 2, this program knows versions up to 1: a newer undine wrote it" "$tmp/future.log" ||
+    fail "future:$name: $(cat "$tmp/future.log")"
+done
+say "ok: values of a newer format"
 
 # While a daemon writes.  It reads from a pipe, so that the test decides how long that takes.
 mkfifo "$tmp/pipe"

@@ -223,7 +223,7 @@ static void what_is_no_store_of_ours_is_refused(void **state)
     store_close(s);
     opt.dir = dir;
     assert_int_equal(store_open(&s, &opt, &err), UNDINE_EVERSION);
-    assert_non_null(strstr(err.msg, "format 3"));
+    assert_non_null(strstr(err.msg, "its format: found format version 3"));
     assert_int_equal(open_read_only(&s, &err), UNDINE_EVERSION);
     fixture_remove(dir);
     s = fixture_store(dir);

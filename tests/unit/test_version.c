@@ -530,11 +530,17 @@ static void test_a_kill_leaves_a_whole_directory(void **state)
 
 /* ---- manifests ---- */
 
+static int seal(char text[8192], const char *body)
+{
+    char hex[HASH128_HEX_LEN + 1];
+    hash128_hex(hex, hash128_bytes(body, strlen(body)));
+    return snprintf(text, 8192, "%s,\n  \"xxh3_128\": \"%s\"\n}\n", body, hex);
+}
+
 static int parse_sealed(const char *body, struct undine_err *err)
 {
-    char text[8192], hex[HASH128_HEX_LEN + 1];
-    hash128_hex(hex, hash128_bytes(body, strlen(body)));
-    int len = snprintf(text, sizeof text, "%s,\n  \"xxh3_128\": \"%s\"\n}\n", body, hex);
+    char text[8192];
+    int len = seal(text, body);
     struct manifest m;
     int rc = manifest_parse(&m, text, (size_t)len, err);
     if (rc == UNDINE_OK) {
@@ -597,6 +603,38 @@ static void test_a_forged_manifest_is_refused(void **state)
     free(text);
 }
 
+/* Going on from an older one would fork what the newer program made: a restart says so instead. */
+static void test_a_version_of_a_newer_format_is_refused_by_name(void **state)
+{
+    (void)state;
+    struct version_fixture f = {.seed = 6, .n_rows = 3, .trained_seq = 80};
+    struct version_info info;
+    struct undine_err err = {0};
+    struct snapshot *s = NULL;
+    char sealed[8192];
+    version_fixture_write(dir, &f, true, &info);
+    f.trained_seq = 90;
+    version_fixture_write(dir, &f, true, &info);
+    size_t len;
+    char *text = (char *)version_fixture_read(path_of(info.name, MANIFEST_NAME).text, &len);
+    text[len] = '\0';
+    *strstr(text, ",\n  \"xxh3_128\"") = '\0';
+    strchr(strstr(text, "\"format_version\""), '1')[0] = '2';
+    (void)seal(sealed, text);
+    free(text);
+    FILE *manifest = fopen(path_of(info.name, MANIFEST_NAME).text, "w");
+    assert_non_null(manifest);
+    assert_true(fputs(sealed, manifest) >= 0);
+    assert_int_equal(fclose(manifest), 0);
+    assert_int_equal(version_restore(dir, 0, UINT64_MAX, &s, &info, NULL, NULL, &err),
+                     UNDINE_EVERSION);
+    assert_null(s);
+    assert_non_null(strstr(err.msg, "000000000002"));
+    assert_non_null(strstr(err.msg, "found format version 2"));
+    assert_non_null(strstr(err.msg, "knows versions up to 1"));
+    assert_non_null(strstr(err.msg, "newer undine"));
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -620,6 +658,7 @@ int main(void)
         CASE(test_a_kill_leaves_a_whole_directory),
 #endif
         CASE(test_a_forged_manifest_is_refused),
+        CASE(test_a_version_of_a_newer_format_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
