@@ -62,6 +62,7 @@ struct arrivals {
     uint64_t commit; /* last one staged or restored */
     struct stored *stored;
     size_t stored_first, n_stored, stored_capacity;
+    uint64_t n_trimmed; /* blocks, since open */
     bool trimmed; /* by the commit in the making */
 };
 
@@ -309,8 +310,10 @@ static void stage_trim(struct arrivals *a, int64_t keep_after_ms)
     }
     if (n >= TRIM_BLOCKS) {
         FAULT("arrivals.before_trim");
+        /* DROP(arrivals_done): applied, and past every window; so no start needs them */
         store_delete_range(a->store, STORE_ARRIVALS, s[0].commit, s[n - 1].commit + 1);
         a->trimmed = true;
+        a->n_trimmed += n;
         a->stored_first += n;
         a->n_stored -= n;
     }
@@ -619,6 +622,11 @@ int arrivals_restore(struct arrivals *a, arrivals_fn fn, void *payload,
     }
     a->n_rejected = 0;
     return rc;
+}
+
+uint64_t arrivals_trimmed(const struct arrivals *a)
+{
+    return a->n_trimmed;
 }
 
 size_t arrivals_bytes(const struct arrivals *a)

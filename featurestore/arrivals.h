@@ -49,6 +49,7 @@ typedef int (*arrivals_fn)(void *payload, struct event *e, struct undine_err *er
 int arrivals_restore(struct arrivals *a, arrivals_fn fn, void *payload,
                      struct restore_progress *progress, struct undine_err *err);
 
+uint64_t arrivals_trimmed(const struct arrivals *a); /* blocks removed since open */
 size_t arrivals_bytes(const struct arrivals *a); /* memory held */
 
 /* Is this a whole, valid block?  For fuzzing and inspect; never reads past len.  out (may be NULL):

@@ -189,6 +189,7 @@ static int stage_trim(struct example_log *l, struct undine_err *err)
     int rc = trim_point(l, seq, head, &point, err);
     if (rc == UNDINE_OK && point > l->staged.tail) {
         FAULT("examples.before_trim");
+        /* DROP(example_learned): a version that holds what they taught is on disk */
         store_delete_range(l->store, STORE_EXAMPLE, l->staged.tail, point);
         l->staged.tail = point;
     }

@@ -161,13 +161,15 @@ static uint32_t newest(const struct steps *s, uint32_t length, uint32_t end)
     return end - s->first > length ? end - length : s->first;
 }
 
-void steps_trim(struct steps *s, uint32_t length, int64_t before_ms)
+uint32_t steps_trim(struct steps *s, uint32_t length, int64_t before_ms)
 {
-    if (s->n > length) {
-        uint32_t from = newest(s, length, steps_before(s, before_ms));
-        s->n -= from - s->first;
-        s->first = from;
+    if (s->n <= length) {
+        return 0;
     }
+    uint32_t from = newest(s, length, steps_before(s, before_ms)), gone = from - s->first;
+    s->n -= gone;
+    s->first = from;
+    return gone;
 }
 
 static struct users_view steps_between(const struct steps *s, uint32_t from, uint32_t end)

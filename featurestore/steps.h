@@ -34,8 +34,9 @@ bool steps_append(struct steps *s, const uint64_t *step, uint32_t n_words);
 bool steps_load(struct steps *s, const uint64_t *words, size_t n_words, uint32_t n_steps);
 /* Is this very step among the newest `length`?  Looks only at steps of its time. */
 bool steps_have(const struct steps *s, uint32_t length, const uint64_t *step, uint32_t n_words);
-/* Drop what neither the newest `length` nor the newest `length` before before_ms hold. */
-void steps_trim(struct steps *s, uint32_t length, int64_t before_ms);
+/* Drop what neither the newest `length` nor the newest `length` before before_ms hold; returns how
+ * many. */
+uint32_t steps_trim(struct steps *s, uint32_t length, int64_t before_ms);
 
 /* The newest `length` steps with time < time_ms: borrowed until the steps change. */
 struct users_view steps_view(const struct steps *s, uint32_t length, int64_t time_ms);

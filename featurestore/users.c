@@ -400,17 +400,18 @@ int users_append(struct users *t, struct user *u, const struct event *item, int6
         }
         uint32_t n_words = make_step(t, q, item, time_ms);
         if (n_words == 2) {
-            t->stats.steps_empty++;
+            t->stats.steps_empty++; /* DROP(step_empty) */
             continue;
         }
         if (steps_have(&u->sequences[s], q->length, t->step, n_words)) {
-            t->stats.steps_duplicate++;
+            t->stats.steps_duplicate++; /* DROP(step_duplicate) */
             continue;
         }
         if (!steps_append(&u->sequences[s], t->step, n_words)) {
             return no_memory(err);
         }
-        steps_trim(&u->sequences[s], q->length, pins_oldest_ms(&u->pins));
+        t->stats.steps_dropped += /* DROP(step_old) */
+            steps_trim(&u->sequences[s], q->length, pins_oldest_ms(&u->pins));
         taken++;
     }
     if (taken > 0) {

@@ -84,6 +84,7 @@ struct users_stats {
     uint64_t loads;        /* of these, the store had */
     uint64_t evictions, collisions, written;
     uint64_t steps_appended, steps_duplicate, steps_empty;
+    uint64_t steps_dropped; /* older than the newest that a sequence keeps */
 };
 const struct users_stats *users_stats(const struct users *t);
 

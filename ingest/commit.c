@@ -109,6 +109,7 @@ void ingest_publish(struct ingest *in)
                               .event_time_ms = in->meta.event_time_ms,
                               .waiting_bytes = order_bytes(&in->order),
                               .pending_bytes = join_bytes(in->join),
+                              .arrivals_trimmed = arrivals_trimmed(in->arrivals),
                               .partitions = in->source->n_partitions,
                               .partitions_idle = watermark_idle_count(&in->watermark),
                               .caught_up = in->caught_up};

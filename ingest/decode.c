@@ -46,7 +46,7 @@ struct decoder {
     const struct json_node *nodes;
     const struct json_node *top[TOP_COUNT];           /* NULL = absent or null */
     const struct json_node *field[SCHEMA_FIELDS_MAX]; /* the same */
-    uint64_t values_dropped;
+    uint64_t values_dropped, values_repeated;
     uint8_t counts[SCHEMA_FIELDS_MAX];
     uint32_t n_ids;
     uint64_t ids[SCHEMA_FIELDS_MAX * SCHEMA_VALUES_MAX];
@@ -325,11 +325,12 @@ static void add_value(struct decoder *d, uint32_t f, struct text value)
     uint64_t *ids = d->ids + d->n_ids - d->counts[f];
     for (uint32_t i = 0; i < d->counts[f]; i++) {
         if (ids[i] == id) {
+            d->values_repeated++; /* DROP(value_repeated) */
             return;
         }
     }
     if (d->counts[f] == field->values_max) {
-        d->values_dropped++;
+        d->values_dropped++; /* DROP(value_beyond_max) */
         return;
     }
     d->ids[d->n_ids++] = id;
@@ -502,6 +503,7 @@ static enum decode_reason parse(struct decoder *d, const uint8_t *data, size_t l
     memset(d->counts, 0, d->schema->n_fields);
     d->n_ids = 0;
     d->values_dropped = 0;
+    d->values_repeated = 0;
     enum json_status status = json_shim_parse(d->json, data, len, &d->nodes, &n_nodes);
     UNDINE_ASSERT(status != JSON_MEMORY); /* else a good message would count as a malformed one */
     if (status != JSON_OK) {
@@ -517,6 +519,7 @@ static enum decode_reason parse(struct decoder *d, const uint8_t *data, size_t l
 static void count_event(struct decoder *d, enum event_kind kind)
 {
     d->stats.values_dropped += d->values_dropped;
+    d->stats.values_repeated += d->values_repeated;
     for (uint32_t f = 0; kind == EVENT_IMPRESSION && f < d->schema->n_fields; f++) {
         d->stats.missing[f] += d->counts[f] == 0;
     }
@@ -543,7 +546,7 @@ static enum decode_reason decode_trimmed(struct decoder *d, const uint8_t *data,
         return r;
     }
     if (filtered) {
-        d->stats.behaviors_ignored++;
+        d->stats.behaviors_ignored++; /* DROP(behavior_undeclared) */
         return DECODE_OK;
     }
     bool fields = head.kind == EVENT_IMPRESSION || head.kind == EVENT_BEHAVIOR;

@@ -60,6 +60,7 @@ struct decode_stats {
     uint64_t reasons[DECODE_REASON_COUNT];
     uint64_t behaviors_ignored;          /* types that the schema does not declare: filtered */
     uint64_t values_dropped;             /* ids beyond a field's values_max */
+    uint64_t values_repeated;            /* ids that a field has already */
     uint64_t missing[SCHEMA_FIELDS_MAX]; /* impressions without a value for the field */
 };
 

@@ -118,7 +118,7 @@ static int take_malformed(struct ingest *in, uint32_t p, const struct source_mes
 {
     const struct source_partition *part = &in->source->partitions[p];
     const char *name = decode_reason_name(reason);
-    in->meta.counters.malformed++;
+    in->meta.counters.malformed++; /* DROP(message_malformed) */
     in->meta.counters.malformed_by_reason[reason]++;
     struct meta_malformed sample = {
         .number = in->meta.counters.malformed,
@@ -159,7 +159,7 @@ static int take_message(struct ingest *in, uint32_t p, const struct source_messa
         decoder_decode(in->decoder, m->payload, m->payload_len,
                        in->source->partitions[p].topic_index, words, &n_words);
     if (reason == DECODE_OK && n_words == 0) {
-        c->filtered++;
+        c->filtered++; /* DROP(behavior_undeclared) */
         return UNDINE_OK;
     }
     const struct event *decoded = (const struct event *)words;
@@ -174,7 +174,7 @@ static int take_message(struct ingest *in, uint32_t p, const struct source_messa
         in->meta.event_time_ms = decoded->time_ms;
     }
     if (decoded->time_ms < in->meta.watermark_ms) {
-        c->late++;
+        c->late++; /* DROP(event_late) */
         c->late_by_kind[decoded->kind]++;
         return UNDINE_OK;
     }

@@ -108,6 +108,7 @@ struct ingest_status {
     uint64_t lag_messages;
     uint64_t waiting_bytes;
     uint64_t pending_bytes;
+    uint64_t arrivals_trimmed; /* blocks since open */
     uint32_t partitions, partitions_idle;
     bool caught_up; /* every partition was at its end at the last poll */
 };

@@ -170,7 +170,7 @@ static int append_click(struct join *j, struct user *u, const struct impression 
 static void count_duplicate(struct join *j, const struct event *e)
 {
     if (!j->restoring) {
-        j->counters->duplicate++;
+        j->counters->duplicate++; /* DROP(event_duplicate) */
         j->counters->duplicate_by_kind[e->kind]++;
     }
 }
@@ -312,12 +312,13 @@ static int apply_click(struct join *j, struct event *e, struct undine_err *err)
     if (!j->restoring) {
         j->counters->applied++;
         j->counters->clicks++;
-        j->counters->clicks_orphan += i == NULL ? 1 : 0;
+        j->counters->clicks_orphan += i == NULL ? 1 : 0; /* DROP(click_orphan) */
     }
     if (i == NULL) {
         return UNDINE_OK;
     }
     if (!j->restoring) {
+        /* DROP(label_late), where the configuration drops it; the step is kept */
         *(e->time_ms <= deadline_of(j, i) ? &j->counters->clicks_matched
                                           : &j->counters->clicks_late) += 1;
     }
@@ -358,7 +359,7 @@ static int apply_forget(struct join *j, const struct event *e, struct undine_err
         }
         if ((i->flags & IMPRESSION_RESOLVED) == 0) {
             resolve(j, i);
-            j->counters->dropped += j->restoring ? 0 : 1;
+            j->counters->dropped += j->restoring ? 0 : 1; /* DROP(impression_forgotten) */
         }
         i->flags |= IMPRESSION_GONE;
         unpin(j, i);
@@ -379,7 +380,7 @@ static int apply_forget(struct join *j, const struct event *e, struct undine_err
         return rc;
     }
     j->counters->applied++;
-    j->counters->forgets++;
+    j->counters->forgets++; /* DROP(user_forgotten) */
     return UNDINE_OK;
 }
 
@@ -440,7 +441,7 @@ int join_fire(struct join *j, struct undine_err *err)
         } else if (negative_kept(j, i->id)) {
             rc = emit(j, i, EXAMPLE_NEGATIVE, deadline_ms, err);
         } else {
-            j->counters->sampled_out++;
+            j->counters->sampled_out++; /* DROP(negative_sampled_out) */
         }
     }
     resolve(j, i);

@@ -174,7 +174,7 @@ static int note_loss(struct ingest *in, const char *topic, int32_t partition, in
                                                     .partition = partition,
                                                     .topic = topic,
                                                     .topic_len = strlen(topic)};
-    in->meta.counters.losses++;
+    in->meta.counters.losses++; /* DROP(loss_accepted) */
     in->dirty = true;
     return UNDINE_OK;
 }

@@ -32,6 +32,7 @@ int samples_add(struct samples *s, const struct meta_malformed *sample, struct u
     if (cut.payload_len > META_SAMPLE_BYTES_MAX) {
         cut.payload_len = META_SAMPLE_BYTES_MAX;
     }
+    /* DROP(malformed_sample): an older one is written over, and a long one is cut */
     struct writer *slot = &s->slots[(sample->number - 1) % s->n_slots];
     writer_clear(slot);
     meta_malformed_encode(slot, &cut);

@@ -130,7 +130,8 @@ struct line {
     size_t len;
 };
 
-/* Drop the rest of a line that was cut; false where it is not all in the window. */
+/* Drop the rest of a line that was cut; false where it is not all in the window.
+ * DROP(line_too_long): what was handed on is refused for its length. */
 static bool skip_rest(struct file *f)
 {
     const uint8_t *newline = memchr(f->window + f->start, '\n', f->end - f->start);

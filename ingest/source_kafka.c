@@ -251,7 +251,7 @@ static bool take_message(struct source_kafka *k, uint32_t i, const rd_kafka_mess
     struct undine_err err;
     switch (offset_guard(p, m->offset)) {
     case GUARD_DUPLICATE:
-        k->source.stats.duplicates_skipped++;
+        k->source.stats.duplicates_skipped++; /* DROP(record_again) */
         return false;
     case GUARD_DONE:
         p->done = true;
@@ -263,7 +263,7 @@ static bool take_message(struct source_kafka *k, uint32_t i, const rd_kafka_mess
             fail(&st->failed, &err);
             return false;
         }
-        k->source.stats.gaps_explained++;
+        k->source.stats.gaps_explained++; /* DROP(record_not_delivered) */
         break;
     case GUARD_TAKE:
         break;

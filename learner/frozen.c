@@ -360,7 +360,7 @@ static void drop_not_finite(struct frozen *f)
             f->logit[n++] = f->logit[i];
         }
     }
-    f->not_finite += f->n - n;
+    f->not_finite += f->n - n; /* DROP(frozen_score) */
     f->n = n;
 }
 

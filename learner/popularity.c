@@ -92,7 +92,7 @@ int popularity_learn(struct popularity *p, uint64_t key, double shows, double cl
     struct popularity_row *r = slot_of(p->row, p->capacity, key);
     if (r->key == 0) {
         if (p->n_rows == p->rows_max) {
-            p->rows_refused++;
+            p->rows_refused++; /* DROP(popularity_row) */
             return UNDINE_OK;
         }
         if ((p->n_rows + 1) * 4 > p->capacity * 3) {

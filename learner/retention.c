@@ -171,7 +171,7 @@ static void pass(struct retention *z, uint64_t *rows)
     const struct retention_step *s = step_of(z, ++z->gone);
     z->live_bytes -= s->bytes;
     *rows += s->rows;
-    z->counters.waiting_dropped += s->waiting;
+    z->counters.waiting_dropped += s->waiting; /* DROP(id_waiting) */
     z->dead[0] += s->rows;
     z->dead[1] += s->waiting;
 }
@@ -202,7 +202,7 @@ static void expire(struct retention *z, uint32_t now, uint32_t today)
         if (!old && s->bytes > 0) {
             break;
         }
-        pass(z, &z->counters.rows_expired);
+        pass(z, &z->counters.rows_expired); /* DROP(row_expired) */
     }
     announce(z, dead);
 }
@@ -225,7 +225,7 @@ void retention_evict(struct retention *z, uint32_t now)
         return;
     }
     while (z->gone + 1 < now && z->gone < z->newest && z->live_bytes > (LIVE_PARTS - 1) * part) {
-        pass(z, &z->counters.rows_evicted);
+        pass(z, &z->counters.rows_evicted); /* DROP(row_evicted) */
     }
     announce(z, dead);
 }

@@ -305,7 +305,7 @@ static int forget(struct trainer *t, const struct example *e, struct undine_err 
         ids += e->counts[f];
     }
     (void)pthread_mutex_lock(&t->lock);
-    t->counters.rows_forgotten += rows;
+    t->counters.rows_forgotten += rows; /* DROP(row_forgotten) */
     t->counters.example_digest = t->next_digest;
     (void)pthread_mutex_unlock(&t->lock);
     t->next_seq++;
@@ -430,6 +430,7 @@ static void copy_totals(struct trainer *t, struct trainer_metrics *out)
         .normalized_entropy = metrics_normalized_entropy(&m->sums),
         .calibration = metrics_calibration(&m->sums),
         .ece = metrics_ece(m->bin),
+        .popularity_rows_refused = t->popularity.rows_refused,
         .popularity_auc = metrics_auc(&t->popularity_metrics),
         .popularity_logloss = metrics_logloss(&t->popularity_metrics.sums),
         .seconds_training = (double)t->training_ns * 1e-9,

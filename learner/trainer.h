@@ -86,6 +86,7 @@ struct trainer_metrics {
     uint64_t rows_expired, rows_evicted;
     uint64_t ids_waiting, ids_admitted, waiting_dropped; /* admission; dropped: expired, evicted */
     uint64_t tombstones; /* ids dropped since the last snapshot, for whatever reason */
+    uint64_t popularity_rows_refused; /* shows of items that have no click rate */
     double popularity_auc,
         popularity_logloss; /* since start: the first candidate field's click rate */
     struct trainer_frozen frozen;

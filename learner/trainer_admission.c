@@ -98,7 +98,7 @@ int trainer_admission_restore(struct trainer *t, const struct snapshot *s, struc
         if (admission_on(t->admission.k)) {
             rc = restore_waiting(t, k, &s->waiting[k], err);
         } else {
-            t->retention.counters.waiting_dropped += s->waiting[k].n_rows;
+            t->retention.counters.waiting_dropped += s->waiting[k].n_rows; /* DROP(id_waiting) */
         }
     }
     return rc;

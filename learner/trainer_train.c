@@ -274,7 +274,7 @@ int trainer_train_batch(struct trainer *t, struct undine_err *err)
     t->counters.examples += b->n;
     t->counters.positives += positives;
     t->counters.batches++;
-    t->counters.batches_skipped += learned == 0;
+    t->counters.batches_skipped += learned == 0; /* DROP(batch_not_finite) */
     t->counters.example_digest = t->next_digest;
     t->training_ns += clock_monotonic_ns() - start_ns;
     (void)pthread_mutex_unlock(&t->lock);

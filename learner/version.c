@@ -617,6 +617,7 @@ int version_retain(const char *dir, unsigned keep, uint64_t *oldest_seq, struct 
             kept += valid;
             oldest = valid && info.trained_seq < oldest ? info.trained_seq : oldest;
         } else {
+            /* DROP(version_old): beyond `snapshot.keep`, not the published one */
             FAULT("retain.before_remove");
             rc = version_files_remove(dir, name, err);
             FAULT("retain.after_remove");

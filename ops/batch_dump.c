@@ -148,7 +148,7 @@ int batch_dump_write(const char *dir, const struct trainer *t, const char *why,
     size_t n = list(dir, seq);
     for (size_t i = 0; i + BATCH_DUMPS_KEPT < n; i++) {
         if (path_of(path, dir, seq[i], NULL) == UNDINE_OK) {
-            (void)unlink(path);
+            (void)unlink(path); /* DROP(batch_dump) */
         }
     }
     return UNDINE_OK;

@@ -47,7 +47,7 @@ static void score_line(struct scoring *s, const char *line, size_t len)
     }
     writer_clear(&s->answer);
     if (message != NULL) {
-        s->failed++;
+        s->failed++; /* DROP(request_refused) */
         score_json_error(&s->answer, message);
     } else {
         score_json_answer(&s->answer, undine_session_version(s->session), s->prob,

@@ -29,6 +29,7 @@ struct daemon {
     struct publisher *publisher;
     struct version_info restored; /* number 0 = none */
     struct norms restored_norms;
+    uint64_t versions_skipped;    /* by open */
     pthread_t ingest_thread, learner_thread;
     bool started;
     atomic_bool stop;        /* asked to end */
@@ -158,6 +159,7 @@ static int open_ingest(struct daemon *d, struct undine_err *err)
 
 static void version_skipped(void *payload, const char *name, const struct undine_err *why)
 {
+    ((struct daemon *)payload)->versions_skipped++; /* DROP(version_unusable) */
     daemon_say(payload, 4, "version", "version %s is not usable and is skipped: %s", name, why->msg);
 }
 
@@ -503,6 +505,8 @@ void daemon_status(struct daemon *d, struct daemon_status *out)
     out->versions_failed = publisher.failed;
     out->version_age_ms =
         publisher.newest.number == 0 ? -1 : clock_realtime_ms() - publisher.newest.created_ms;
+    out->versions_skipped = d->versions_skipped;
+    out->examples_trimmed = example_log_tail(d->log);
     uint64_t head = example_log_head(d->log);
     out->backlog = head - out->learner.trained_seq;
     out->uptime_ms = (clock_monotonic_ns() - d->started_ns) / 1000000;

@@ -42,6 +42,8 @@ struct daemon_status { /* a copy; every field as of its owner's last step */
     struct trainer_metrics learner;
     struct version_info version; /* newest written; number 0 = none yet */
     uint64_t versions_published, versions_failed;
+    uint64_t versions_skipped; /* at start: not usable, an older one was taken */
+    uint64_t examples_trimmed; /* removed from the example log: its oldest example's number */
     int64_t version_age_ms; /* since the newest was written, -1 = none */
     uint64_t events_now,
         examples_now; /* of this process: totals count from the start of the stream */

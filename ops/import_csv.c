@@ -173,7 +173,7 @@ static int add_any_row(struct importer *m, const struct csv_row *row, struct und
         i = mapping_words_find(&m->map.kind_words, value_of(m, row, &m->map.kind));
     }
     if (i < 0) {
-        m->counts.skipped++;
+        m->counts.skipped++; /* DROP(import_row) */
         return UNDINE_OK;
     }
     return add_row(m, row, m->map.kinds[i], err);

@@ -91,7 +91,7 @@ static void *publisher_main(void *payload)
             p->status.published++;
         }
         if (rc != UNDINE_OK) {
-            p->status.failed++;
+            p->status.failed++; /* DROP(version_failed) */
             p->status.last_error = err;
         }
         (void)pthread_cond_broadcast(&p->changed);

@@ -535,6 +535,7 @@ static void test_fields(void **state)
     assert_field(e, FIELD_TAG, "1 2 3");
     assert_field(e, FIELD_AGE, "");
     assert_int_equal(stats->values_dropped, 2);
+    assert_int_equal(stats->values_repeated, 3); /* 1 twice and 2 once more */
     assert_int_equal(stats->missing[FIELD_AGE], 1);
     assert_int_equal(stats->missing[FIELD_HOUR], 1);
     assert_int_equal(stats->missing[FIELD_UID], 0);

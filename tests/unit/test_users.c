@@ -118,6 +118,7 @@ static void a_view_is_strictly_before_and_newest(void **state)
     }
     assert_int_equal(seen(u, FIXTURE_CLICKS, 1000), 345);
     assert_int_equal(seen(u, FIXTURE_CLICKS, 50), 34); /* not its own time; 1 and 2 are dropped */
+    assert_int_equal(users_stats(users)->steps_dropped, 2);
     assert_int_equal(seen(u, FIXTURE_CLICKS, 51), 345);
     assert_int_equal(seen(u, FIXTURE_CLICKS, 5), 0);
     assert_int_equal(seen(u, FIXTURE_INTENTS, 1000), 0);
