@@ -308,9 +308,12 @@ static int load_mapping(struct loader *l, const yaml_node_t *node, const char *p
 
 static int fail_yaml(struct loader *l, const yaml_parser_t *parser)
 {
+    if (parser->error == YAML_MEMORY_ERROR) {
+        return undine_err_set(l->err, UNDINE_ENOMEM, "%s: out of memory", l->c->file);
+    }
     struct config_where where = {l->c->file, parser->problem_mark.line + 1};
     return config_fail(l->err, &where, "not YAML: %s%s%s",
-                       parser->problem != NULL ? parser->problem : "out of memory",
+                       parser->problem != NULL ? parser->problem : "unknown",
                        parser->context != NULL ? ", " : "",
                        parser->context != NULL ? parser->context : "");
 }
@@ -479,6 +482,9 @@ int config_parse(struct config **out, const char *file, const void *data, size_t
 out:
     config_free(c);
     free(l);
+    if (rc == UNDINE_ECONFIG && err != NULL && err->code == UNDINE_ENOMEM) {
+        rc = UNDINE_ENOMEM; /* a text that could not be kept is no fault of the file */
+    }
     return rc;
 }
 

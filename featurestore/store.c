@@ -4,8 +4,10 @@
 #include "base/fault.h"
 #include "featurestore/commit_chain.h"
 
+#include <pthread.h>
 #include <rocksdb/c.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum {
@@ -32,7 +34,11 @@ struct store {
     rocksdb_cache_t *cache;
     bool read_only, sync_every_commit;
     atomic_bool failed; /* a write or a sync failed: what is there is not known until a restart */
-    uint64_t chain;     /* commits since the store was made; writing thread */
+    char reason[256];   /* of it, from before it is set */
+    /* A log that could not be written must not be synced (RocksDB asserts that), nor the other way
+     * round: whoever comes second sees that it failed. */
+    pthread_mutex_t log_lock;
+    uint64_t chain; /* commits since the store was made; writing thread */
     atomic_uint_fast64_t commits, synced, bytes_written, syncs, gets;
     atomic_int_fast64_t sync_ns_max;
 };
@@ -376,6 +382,7 @@ int store_open(struct store **out, const struct store_options *opt, struct undin
     if (s == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "store: out of memory");
     }
+    (void)pthread_mutex_init(&s->log_lock, NULL);
     s->read_only = opt->read_only;
     s->sync_every_commit = opt->sync_every_commit;
     store_options_create(s, opt);
@@ -414,6 +421,7 @@ void store_close(struct store *s)
     }
     rocksdb_options_destroy(s->options);
     rocksdb_cache_destroy(s->cache);
+    (void)pthread_mutex_destroy(&s->log_lock);
     free(s);
 }
 
@@ -452,27 +460,41 @@ bool store_failed(const struct store *s)
     return atomic_load(&s->failed);
 }
 
-static int refuse_failed(struct undine_err *err)
+static int refuse_failed(const struct store *s, struct undine_err *err)
 {
-    return undine_err_set(err, UNDINE_EIO, "store: an earlier write failed: restart to recover");
+    return undine_err_set(err, UNDINE_EIO, "store: an earlier write failed, a restart recovers: %s",
+                          s->reason);
+}
+
+/* For good: the kernel may have dropped what it could not write, and a second fsync would say all
+ * is well. */
+static void note_failed(struct store *s, const char *text)
+{
+    (void)snprintf(s->reason, sizeof s->reason, "%s", text);
+    atomic_store(&s->failed, true);
 }
 
 int store_write(struct store *s, struct undine_err *err)
 {
     UNDINE_ASSERT(!s->read_only);
-    if (store_failed(s)) {
-        return refuse_failed(err);
-    }
     size_t bytes = 0;
+    char *text = NULL;
+    (void)pthread_mutex_lock(&s->log_lock);
+    if (store_failed(s)) {
+        (void)pthread_mutex_unlock(&s->log_lock);
+        return refuse_failed(s, err);
+    }
     chain_stage(s);
     (void)rocksdb_writebatch_data(s->batch, &bytes);
-    char *text = NULL;
     FAULT("store.before_write");
     rocksdb_write(s->db, s->write, s->batch, &text);
     FAULT("store.after_write");
     rocksdb_writebatch_clear(s->batch);
     if (text != NULL) {
-        atomic_store(&s->failed, true);
+        note_failed(s, text);
+    }
+    (void)pthread_mutex_unlock(&s->log_lock);
+    if (text != NULL) {
         return store_error(text, "cannot write a commit", err);
     }
     s->chain++;
@@ -486,12 +508,12 @@ int store_write(struct store *s, struct undine_err *err)
 
 int store_sync(struct store *s, struct undine_err *err)
 {
+    (void)pthread_mutex_lock(&s->log_lock);
     uint64_t commits = atomic_load(&s->commits);
-    if (store_failed(s)) {
-        return refuse_failed(err);
-    }
-    if (atomic_load(&s->synced) >= commits) {
-        return UNDINE_OK;
+    bool failed = store_failed(s);
+    if (failed || atomic_load(&s->synced) >= commits) {
+        (void)pthread_mutex_unlock(&s->log_lock);
+        return failed ? refuse_failed(s, err) : UNDINE_OK;
     }
     char *text = NULL;
     int64_t start_ns = clock_monotonic_ns();
@@ -499,9 +521,10 @@ int store_sync(struct store *s, struct undine_err *err)
     rocksdb_flush_wal(s->db, 1, &text);
     FAULT("store.after_sync");
     if (text != NULL) {
-        /* The kernel may have dropped what it could not write: a second fsync would say all is
-         * well. */
-        atomic_store(&s->failed, true);
+        note_failed(s, text);
+    }
+    (void)pthread_mutex_unlock(&s->log_lock);
+    if (text != NULL) {
         return store_error(text, "cannot sync the write-ahead log", err);
     }
     int64_t took_ns = clock_monotonic_ns() - start_ns;

@@ -396,7 +396,11 @@ int manifest_parse(struct manifest *out, const char *text, size_t len, struct un
     if (rc < 0) {
         return rc;
     }
-    json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+    json_error_t why;
+    json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
+    if (root == NULL && why.text[0] == '\0') { /* nothing is wrong with the text */
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory to read it");
+    }
     if (!json_is_object(root)) {
         json_decref(root);
         return undine_err_set(err, UNDINE_ECORRUPT, "is not one JSON object");

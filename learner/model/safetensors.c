@@ -320,10 +320,13 @@ int safetensors_parse(struct safetensors *out, const void *data, size_t len, str
                               header_len);
     }
     const char *header = (const char *)reader_bytes(&r, (size_t)header_len);
-    json_error_t why;
+    json_error_t why = {.text = "?"};
     json_t *root = header_len > 0 && header[0] == '{'
                        ? json_loadb(header, (size_t)header_len, JSON_REJECT_DUPLICATES, &why)
                        : NULL;
+    if (root == NULL && why.text[0] == '\0') { /* nothing is wrong with the text */
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory for its header");
+    }
     if (root == NULL) {
         return undine_err_set(err, UNDINE_ECORRUPT, "its header is no JSON object of its own");
     }

@@ -52,9 +52,11 @@ static void *real(const char *name)
 
 static bool below(const char *path)
 {
-    const char *dir = getenv("UNDINE_IO_DIR");
-    size_t len = dir == NULL ? 0 : strlen(dir);
-    return len > 0 && strncmp(path, dir, len) == 0 && (path[len] == '/' || path[len] == '\0');
+    const char *dir = getenv("UNDINE_IO_DIR"), *files = getenv("UNDINE_IO_FILES");
+    size_t len = dir == NULL ? 0 : strlen(dir), path_len = strlen(path);
+    size_t end = files == NULL ? 0 : strlen(files);
+    return len > 0 && strncmp(path, dir, len) == 0 && (path[len] == '/' || path[len] == '\0') &&
+           path_len >= end && strcmp(path + path_len - end, files == NULL ? "" : files) == 0;
 }
 
 static bool follows(int fd)
