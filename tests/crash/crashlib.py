@@ -52,7 +52,7 @@ def say(text):
 
 
 def temporary_directory():
-    path = tempfile.mkdtemp(prefix="undine-crash.")
+    path = tempfile.mkdtemp(prefix="undine-kill.")
     temporary.append(path)
     return path
 
