@@ -6,6 +6,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* What the machine lacks for the moment is no fault of the file: whoever would pass a damaged file
+ * over must not pass over this one. */
+static int code_of(int error)
+{
+    switch (error) {
+    case ENOENT:
+        return UNDINE_ENOTFOUND;
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+        return UNDINE_ENOMEM;
+    default:
+        return UNDINE_EIO;
+    }
+}
+
 int mapped_file_open(struct mapped_file *out, const char *path, struct undine_err *err)
 {
     int rc = UNDINE_OK;
@@ -13,11 +29,10 @@ int mapped_file_open(struct mapped_file *out, const char *path, struct undine_er
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        return undine_err_sys(err, errno == ENOENT ? UNDINE_ENOTFOUND : UNDINE_EIO, errno, "%s",
-                              path);
+        return undine_err_sys(err, code_of(errno), errno, "%s", path);
     }
     if (fstat(fd, &st) < 0) {
-        rc = undine_err_sys(err, UNDINE_EIO, errno, "%s: stat", path);
+        rc = undine_err_sys(err, code_of(errno), errno, "%s: stat", path);
         goto out;
     }
     if (!S_ISREG(st.st_mode)) {
@@ -27,7 +42,7 @@ int mapped_file_open(struct mapped_file *out, const char *path, struct undine_er
     if (st.st_size > 0) {
         void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
         if (data == MAP_FAILED) {
-            rc = undine_err_sys(err, UNDINE_EIO, errno, "%s: mmap of %lld bytes", path,
+            rc = undine_err_sys(err, code_of(errno), errno, "%s: mmap of %lld bytes", path,
                                 (long long)st.st_size);
             goto out;
         }

@@ -15,7 +15,8 @@ struct mapped_file {
     size_t len;
 };
 
-/* UNDINE_ENOTFOUND, UNDINE_EIO; the message begins with the path. */
+/* UNDINE_ENOTFOUND, UNDINE_ENOMEM (memory, addresses, descriptors), UNDINE_EIO; the message begins
+ * with the path. */
 int mapped_file_open(struct mapped_file *out, const char *path, struct undine_err *err);
 void mapped_file_close(struct mapped_file *m); /* NULL-safe, and fine on a zeroed one */
 

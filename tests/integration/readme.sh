@@ -106,7 +106,7 @@ done < <(documents commands "${pages[@]}")
 
 commands=$("$UNDINE" --help | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p')
 for command in $commands; do "$UNDINE" help "$command"; done > "$tmp/every"
-for script in ops/quickstart ops/test ops/kafka-dev tests/bench/ablation; do "$ROOT/$script" --help; done >> "$tmp/every"
+for script in ops/quickstart ops/test ops/kafka-dev tests/bench/ablation tests/crash/{kill,soak,power_loss.py,damage.py,io_faults.py}; do "$ROOT/$script" --help; done >> "$tmp/every"
 spans=0
 while IFS= read -r line; do
   read -r -a words <<< "$line"
