@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # A report's members that tell whether the same was learned from the same.
 SAME = ("events impressions clicks examples positives batches rows example_digest model_digest accounting").split()
 KILLED_BY_TEST = 124
@@ -42,9 +43,10 @@ class World:
     """A stream, its uninterrupted replay, and a place for states.  UNDINE, ROOT and BUILD are as for every test."""
 
     def __init__(self, events, seed):
-        self.undine = os.environ["UNDINE"]
-        self.config = os.path.join(os.environ["ROOT"], "configs", "demo.yaml")
-        self.wrap = os.path.join(os.environ["BUILD"], "tests", "libcrash_wrap.so")
+        build = os.environ.get("BUILD", os.path.join(ROOT, "build", "dev"))
+        self.undine = os.environ.get("UNDINE", os.path.join(build, "undine"))
+        self.config = os.path.join(ROOT, "configs", "demo.yaml")
+        self.wrap = os.path.join(build, "tests", "libcrash_wrap.so")
         self.tmp = tempfile.mkdtemp(prefix="undine-crash.")
         self.input = os.path.join(self.tmp, "events.jsonl")
         self.work = os.path.join(self.tmp, "work")
