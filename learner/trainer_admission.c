@@ -14,35 +14,12 @@
 
 #define NAME_ADMITTED "admission.admitted"
 
-static bool copy_waiting(const struct table *t, const char *name, struct snapshot *s,
-                         struct snapshot_table *out)
-{
-    uint64_t n = t->n_rows;
-    *out = (struct snapshot_table){.n_rows = n};
-    (void)snprintf(out->name, sizeof out->name, "%s", name);
-    out->key = arena_calloc(&s->memory, n, sizeof *out->key);
-    out->count = arena_calloc(&s->memory, n, sizeof *out->count);
-    out->seen_day = arena_calloc(&s->memory, n, sizeof *out->seen_day);
-    out->stamp = arena_calloc(&s->memory, n, sizeof *out->stamp);
-    if (out->key == NULL || out->count == NULL || out->seen_day == NULL || out->stamp == NULL) {
-        return false;
-    }
-    for (uint32_t i = 0; i < n; i++) {
-        const struct table_row *r = table_row(t, i);
-        out->key[i] = r->key;
-        out->count[i] = r->count;
-        out->seen_day[i] = r->seen_day;
-        out->stamp[i] = r->stamp;
-    }
-    return true;
-}
-
 bool trainer_admission_save(const struct trainer *t, struct snapshot *s)
 {
     const struct admission *a = &t->admission;
     s->n_waiting = a->n_tables;
     for (uint32_t k = 0; k < a->n_tables; k++) {
-        if (!copy_waiting(&a->table[k].waiting, t->schema.tables[k].name, s, &s->waiting[k])) {
+        if (!trainer_copy_keys(&a->table[k].waiting, t->schema.tables[k].name, s, &s->waiting[k])) {
             return false;
         }
     }

@@ -91,21 +91,17 @@ static bool copy_debts(const struct trainer *t, uint32_t k, struct snapshot *s,
     return true;
 }
 
-static bool copy_table(const struct table *t, const char *name, struct snapshot *s,
+bool trainer_copy_keys(const struct table *t, const char *name, struct snapshot *s,
                        struct snapshot_table *out)
 {
-    uint32_t dim = t->opt.dim, n_slots = t->opt.n_slots;
     uint64_t n = t->n_rows;
-    *out = (struct snapshot_table){.dim = dim, .n_slots = n_slots, .n_rows = n};
+    *out = (struct snapshot_table){.dim = t->opt.dim, .n_slots = t->opt.n_slots, .n_rows = n};
     (void)snprintf(out->name, sizeof out->name, "%s", name);
     out->key = arena_calloc(&s->memory, n, sizeof *out->key);
-    out->weight = arena_calloc(&s->memory, n, dim * sizeof *out->weight);
-    out->slot = n_slots > 0 ? arena_calloc(&s->memory, n, n_slots * sizeof *out->slot) : NULL;
     out->count = arena_calloc(&s->memory, n, sizeof *out->count);
     out->seen_day = arena_calloc(&s->memory, n, sizeof *out->seen_day);
     out->stamp = arena_calloc(&s->memory, n, sizeof *out->stamp);
-    if (out->key == NULL || out->weight == NULL || (n_slots > 0 && out->slot == NULL) ||
-        out->count == NULL || out->seen_day == NULL || out->stamp == NULL) {
+    if (out->key == NULL || out->count == NULL || out->seen_day == NULL || out->stamp == NULL) {
         return false;
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -114,9 +110,28 @@ static bool copy_table(const struct table *t, const char *name, struct snapshot 
         out->count[i] = r->count;
         out->seen_day[i] = r->seen_day;
         out->stamp[i] = r->stamp;
-        memcpy(out->weight + (size_t)i * dim, r->value, dim * sizeof(float));
+    }
+    return true;
+}
+
+static bool copy_table(const struct table *t, const char *name, struct snapshot *s,
+                       struct snapshot_table *out)
+{
+    if (!trainer_copy_keys(t, name, s, out)) {
+        return false;
+    }
+    size_t dim = out->dim, n_slots = out->n_slots;
+    out->weight = arena_calloc(&s->memory, out->n_rows, dim * sizeof *out->weight);
+    out->slot =
+        n_slots > 0 ? arena_calloc(&s->memory, out->n_rows, n_slots * sizeof *out->slot) : NULL;
+    if (out->weight == NULL || (n_slots > 0 && out->slot == NULL)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < out->n_rows; i++) {
+        const struct table_row *r = table_row(t, i);
+        memcpy(out->weight + i * dim, r->value, dim * sizeof(float));
         if (n_slots > 0) {
-            memcpy(out->slot + (size_t)i * n_slots, r->value + dim, n_slots * sizeof(float));
+            memcpy(out->slot + i * n_slots, r->value + dim, n_slots * sizeof(float));
         }
     }
     return true;

@@ -88,6 +88,11 @@ int trainer_rows_forget(struct trainer *t, uint32_t table, uint64_t id, struct u
 /* Copy the learner's own progress to where trainer_metrics sees it. */
 void trainer_publish_progress(struct trainer *t);
 
+/* *out = a table's rows but for their weights and slots, in the snapshot's memory.  False where
+ * memory is out. */
+bool trainer_copy_keys(const struct table *t, const char *name, struct snapshot *s,
+                       struct snapshot_table *out);
+
 /* trainer_admission.c: ids that wait for a row. */
 bool trainer_admission_save(const struct trainer *t, struct snapshot *s);
 /* After the rows and retention's counters, before retention counts what there is. */

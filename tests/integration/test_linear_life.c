@@ -57,22 +57,12 @@ static void teardown(struct life *f)
 static struct trainer *open_trainer(const struct life *f, enum optimizer_kind kind)
 {
     struct trainer_options o = trainers_options();
-    struct trainer *t = NULL;
-    struct undine_err err = {0};
     o.model.linear = true;
     o.optimizer.kind = kind;
     o.optimizer.rate = 0.02;
     o.optimizer.l1 = 1e-4;
     o.regularizer = (struct regularizer_options){.kind = REGULARIZER_MBA, .lambda = 0.01};
-    assert_int_equal(trainer_open(&t, &f->schema, &o, &err), 0);
-    return t;
-}
-
-static void feed(struct trainer *t, const struct life *f, uint32_t from, uint32_t to)
-{
-    struct example_block block = example_stream_block(&f->stream, from, to);
-    struct undine_err err = {0};
-    assert_true(trainer_learn(t, &block, UINT32_MAX, &err) >= 0);
+    return trainers_open(&f->schema, &o);
 }
 
 static struct version_info publish(const struct life *f, struct trainer *t)
@@ -245,15 +235,15 @@ static void check_life(enum optimizer_kind kind)
     struct life f;
     setup(&f);
     struct trainer *whole = open_trainer(&f, kind), *first = open_trainer(&f, kind);
-    feed(first, &f, 0, HALF);
+    trainers_feed(first, &f.stream, 0, HALF);
     struct version_info info = publish(&f, first);
     check_learned(&f, first);
     check_scores(&f, first, &info);
     trainer_close(first);
 
     struct trainer *second = restore(&f, kind, &info);
-    feed(second, &f, HALF, EXAMPLES);
-    feed(whole, &f, 0, EXAMPLES);
+    trainers_feed(second, &f.stream, HALF, EXAMPLES);
+    trainers_feed(whole, &f.stream, 0, EXAMPLES);
     assert_true(trainers_equal(whole, second));
     info = publish(&f, second);
     check_scores(&f, whole, &info); /* scored from the restored one's version */

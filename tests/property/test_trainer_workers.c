@@ -54,26 +54,8 @@ static struct trainer_options options(void)
 static struct trainer *open_trainer(const struct fixture *f, struct trainer_options o,
                                     uint32_t workers)
 {
-    struct trainer *t;
-    struct undine_err err = {0};
     o.workers = workers;
-    int rc = trainer_open(&t, &f->schema, &o, &err);
-    if (rc < 0) {
-        print_error("%s\n", err.msg);
-    }
-    assert_int_equal(rc, 0);
-    return t;
-}
-
-static void feed(struct trainer *t, const struct fixture *f, uint32_t from, uint32_t to)
-{
-    struct example_block block = example_stream_block(&f->stream, from, to);
-    struct undine_err err = {0};
-    int rc = trainer_learn(t, &block, UINT32_MAX, &err);
-    if (rc < 0) {
-        print_error("%s\n", err.msg);
-    }
-    assert_true(rc >= 0);
+    return trainers_open(&f->schema, &o);
 }
 
 static void assert_same_for_any_number(const struct fixture *f, const struct trainer_options *o,
@@ -81,14 +63,14 @@ static void assert_same_for_any_number(const struct fixture *f, const struct tra
 {
     static const uint32_t counts[] = {2, 3, 4, 7};
     struct trainer *one = open_trainer(f, *o, 1);
-    feed(one, f, 0, EXAMPLES);
+    trainers_feed(one, &f->stream, 0, EXAMPLES);
     struct trainer_metrics m;
     trainer_metrics(one, &m);
     assert_int_equal(m.workers, 1);
     assert_int_equal(m.batches_skipped, 0);
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
         struct trainer *some = open_trainer(f, *o, counts[i]);
-        feed(some, f, 0, EXAMPLES);
+        trainers_feed(some, &f->stream, 0, EXAMPLES);
         trainer_metrics(some, &m);
         assert_int_equal(m.workers, counts[i]);
         if (!trainers_equal(one, some)) {
@@ -158,8 +140,8 @@ static void test_m10_restored_with_another_number_of_workers(void **state)
     o.optimizer.kind = OPTIMIZER_ADAM;
     o.optimizer.rate = 0.01;
     struct trainer *one = open_trainer(&f, o, 1), *two = open_trainer(&f, o, 2);
-    feed(one, &f, 0, EXAMPLES);
-    feed(two, &f, 0, MIDDLE);
+    trainers_feed(one, &f.stream, 0, EXAMPLES);
+    trainers_feed(two, &f.stream, 0, MIDDLE);
     struct snapshot *s = NULL;
     assert_int_equal(trainer_snapshot(two, &s, NULL), 0);
     uint32_t learned = (uint32_t)trainer_seq(two);
@@ -168,7 +150,7 @@ static void test_m10_restored_with_another_number_of_workers(void **state)
         struct trainer *again = open_trainer(&f, o, counts[i]);
         struct undine_err err = {0};
         assert_int_equal(trainer_restore(again, s, &err), 0);
-        feed(again, &f, learned, EXAMPLES);
+        trainers_feed(again, &f.stream, learned, EXAMPLES);
         assert_true(trainers_equal(one, again));
         trainer_close(again);
     }

@@ -63,26 +63,8 @@ static struct trainer_options options(bool expire, bool evict, double dropout)
 static struct trainer *open_trainer(const struct fixture *f, struct trainer_options o,
                                     uint32_t workers)
 {
-    struct trainer *t = NULL;
-    struct undine_err err = {0};
     o.workers = workers;
-    int rc = trainer_open(&t, &f->schema, &o, &err);
-    if (rc < 0) {
-        print_error("%s\n", err.msg);
-    }
-    assert_int_equal(rc, 0);
-    return t;
-}
-
-static void feed(struct trainer *t, const struct fixture *f, uint32_t from, uint32_t to)
-{
-    struct example_block block = example_stream_block(&f->stream, from, to);
-    struct undine_err err = {0};
-    int rc = trainer_learn(t, &block, UINT32_MAX, &err);
-    if (rc < 0) {
-        print_error("%s\n", err.msg);
-    }
-    assert_true(rc >= 0);
+    return trainers_open(&f->schema, &o);
 }
 
 static int ascending(const void *a, const void *b)
@@ -165,7 +147,7 @@ static void compare(const struct fixture *f, const struct trainer_options *o, co
     }
     for (uint32_t at = 0; at < EXAMPLES; at += CHUNK) {
         for (size_t i = 0; i < N_COUNTS; i++) {
-            feed(t[i], f, at, at + CHUNK);
+            trainers_feed(t[i], &f->stream, at, at + CHUNK);
             assert_same_counters(t[0], t[i]);
         }
     }
@@ -233,8 +215,8 @@ static void test_m10_rows_go_on_going_with_another_number_of_workers(void **stat
     setup(&f, 20261123);
     struct trainer_options o = options(true, true, 0.3);
     struct trainer *one = open_trainer(&f, o, 1), *two = open_trainer(&f, o, 2);
-    feed(one, &f, 0, EXAMPLES);
-    feed(two, &f, 0, EXAMPLES / 2);
+    trainers_feed(one, &f.stream, 0, EXAMPLES);
+    trainers_feed(two, &f.stream, 0, EXAMPLES / 2);
     struct snapshot *s = NULL;
     assert_int_equal(trainer_snapshot(two, &s, NULL), 0);
     uint32_t learned = (uint32_t)trainer_seq(two);
@@ -243,7 +225,7 @@ static void test_m10_rows_go_on_going_with_another_number_of_workers(void **stat
         assert_int_equal(trainer_restore(again, s, NULL), 0);
         struct trainer_metrics before, after;
         trainer_metrics(again, &before);
-        feed(again, &f, learned, EXAMPLES);
+        trainers_feed(again, &f.stream, learned, EXAMPLES);
         trainer_metrics(again, &after);
         assert_true(after.rows_expired + after.rows_evicted >
                     before.rows_expired + before.rows_evicted + 500);

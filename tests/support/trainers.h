@@ -1,9 +1,10 @@
-/* trainers.h: options for small trainers, and whether two trainers are in the same state, bit for
- * bit. */
+/* trainers.h: options for small trainers, trainers that learn a stream of the test, and whether two
+ * trainers are in the same state, bit for bit.  Behind cmocka.h. */
 #ifndef UNDINE_TESTS_TRAINERS_H
 #define UNDINE_TESTS_TRAINERS_H
 
 #include "learner/trainer_state.h"
+#include "tests/support/example_stream.h"
 
 #include <string.h>
 
@@ -32,6 +33,50 @@ static inline struct trainer_options trainers_options(void)
     o.model.mlp.hidden[0] = 32;
     o.model.mlp.hidden[1] = 16;
     return o;
+}
+
+static inline struct trainer *trainers_open(const struct schema *schema,
+                                            const struct trainer_options *o)
+{
+    struct trainer *t = NULL;
+    struct undine_err err = {0};
+    int rc = trainer_open(&t, schema, o, &err);
+    if (rc < 0) {
+        print_error("%s\n", err.msg);
+    }
+    assert_int_equal(rc, 0);
+    return t;
+}
+
+/* Learn the stream's examples [from, to). */
+static inline void trainers_feed(struct trainer *t, const struct example_stream *s, uint32_t from,
+                                 uint32_t to)
+{
+    struct example_block block = example_stream_block(s, from, to);
+    struct undine_err err = {0};
+    int rc = trainer_learn(t, &block, UINT32_MAX, &err);
+    if (rc < 0) {
+        print_error("%s\n", err.msg);
+    }
+    assert_true(rc >= 0);
+}
+
+/* Close t; another trainer goes on from what a snapshot of it says. */
+static inline struct trainer *trainers_again(struct trainer *t, const struct schema *schema,
+                                             const struct trainer_options *o)
+{
+    struct snapshot *s = NULL;
+    struct undine_err err = {0};
+    assert_int_equal(trainer_snapshot(t, &s, &err), 0);
+    trainer_close(t);
+    t = trainers_open(schema, o);
+    int rc = trainer_restore(t, s, &err);
+    if (rc < 0) {
+        print_error("%s\n", err.msg);
+    }
+    assert_int_equal(rc, 0);
+    snapshot_free(s);
+    return t;
 }
 
 static inline bool trainers_tables_equal(const struct table *a, const struct table *b)

@@ -76,29 +76,6 @@ static struct trainer_options options(uint32_t k)
     return o;
 }
 
-static struct trainer *open_trainer(const struct fixture *f, const struct trainer_options *o)
-{
-    struct trainer *t = NULL;
-    struct undine_err err = {0};
-    int rc = trainer_open(&t, &f->schema, o, &err);
-    if (rc < 0) {
-        print_error("%s\n", err.msg);
-    }
-    assert_int_equal(rc, 0);
-    return t;
-}
-
-static void feed(struct trainer *t, const struct fixture *f, uint32_t from, uint32_t to)
-{
-    struct example_block block = example_stream_block(&f->stream, from, to);
-    struct undine_err err = {0};
-    int rc = trainer_learn(t, &block, UINT32_MAX, &err);
-    if (rc < 0) {
-        print_error("%s\n", err.msg);
-    }
-    assert_true(rc >= 0);
-}
-
 /* ---- the naive twin ---- */
 
 struct twin_id {
@@ -219,12 +196,12 @@ static void test_an_id_is_admitted_with_the_batch_that_reaches_k(void **state)
         struct trainer_options o = options(ks[i]);
         o.regularizer.kind = REGULARIZER_MBA;
         o.regularizer.lambda = 0.01;
-        struct trainer *t = open_trainer(f, &o);
+        struct trainer *t = trainers_open(&f->schema, &o);
         memset(w, 0, sizeof *w);
         memset(shared_last, 0, sizeof shared_last);
         w->k = ks[i];
         for (uint32_t at = 0; at < 960; at += BATCH) {
-            feed(t, f, at, at + BATCH);
+            trainers_feed(t, &f->stream, at, at + BATCH);
             twin_learn(w, f, at, at + BATCH);
             assert_as_twin(t, w);
         }
@@ -244,9 +221,9 @@ static void test_one_instance_is_no_rule(void **state)
 {
     struct fixture *f = *state;
     struct trainer_options none = options(0), one = options(1);
-    struct trainer *a = open_trainer(f, &none), *b = open_trainer(f, &one);
-    feed(a, f, 0, 960);
-    feed(b, f, 0, 960);
+    struct trainer *a = trainers_open(&f->schema, &none), *b = trainers_open(&f->schema, &one);
+    trainers_feed(a, &f->stream, 0, 960);
+    trainers_feed(b, &f->stream, 0, 960);
     assert_true(trainers_equal(a, b));
     assert_null(b->builder->admission);
     assert_int_equal(b->budget.used_bytes, a->budget.used_bytes);
@@ -260,8 +237,8 @@ static void test_ids_that_wait_read_the_shared_row(void **state)
 {
     struct fixture *f = *state;
     struct trainer_options o = options(4);
-    struct trainer *t = open_trainer(f, &o);
-    feed(t, f, 0, 640);
+    struct trainer *t = trainers_open(&f->schema, &o);
+    trainers_feed(t, &f->stream, 0, 640);
     struct example_block block = example_stream_block(&f->stream, 640, 640 + BATCH);
     struct batch_builder *b = t->builder;
     for (uint32_t i = 0; i < BATCH; i++) {
@@ -300,8 +277,8 @@ static void test_the_shared_row_learns_as_one_id(void **state)
     o.row_scale = 0.0;
     o.regularizer.kind = REGULARIZER_MBA;
     o.regularizer.lambda = 0.01;
-    struct trainer *t = open_trainer(f, &o);
-    feed(t, f, 0, 320);
+    struct trainer *t = trainers_open(&f->schema, &o);
+    trainers_feed(t, &f->stream, 0, 320);
     for (uint32_t i = 0; i < f->stream.n; i++) {
         const struct example *e = &f->stream.examples[i];
         uint64_t *ids = (uint64_t *)(uintptr_t)e->ids;
@@ -326,8 +303,8 @@ static void test_the_shared_row_learns_as_one_id(void **state)
         }
     }
     o.admission = 0;
-    struct trainer *twin = open_trainer(f, &o);
-    feed(twin, f, 0, 320);
+    struct trainer *twin = trainers_open(&f->schema, &o);
+    trainers_feed(twin, &f->stream, 0, 320);
     double worst = 0.0, size = 0.0;
     for (uint32_t k = 0; k < f->schema.n_tables; k++) {
         assert_int_equal(twin->table[k].n_rows, 1);
@@ -351,8 +328,8 @@ static void test_a_waiting_id_is_forgotten(void **state)
     struct fixture *f = *state;
     struct trainer_options o = options(1000);
     o.expire_after_ms = 30 * DAY_MS;
-    struct trainer *t = open_trainer(f, &o);
-    feed(t, f, 0, 320);
+    struct trainer *t = trainers_open(&f->schema, &o);
+    trainers_feed(t, &f->stream, 0, 320);
     uint32_t k = f->schema.fields[STREAM_USER].table;
     const struct table *waiting = &t->admission.table[k].waiting;
     uint64_t key = table_row(waiting, 5)->key;
@@ -364,7 +341,7 @@ static void test_a_waiting_id_is_forgotten(void **state)
     e->kind = EXAMPLE_FORGET;
     e->counts = counts;
     e->ids = &key;
-    feed(t, f, 320, 321);
+    trainers_feed(t, &f->stream, 320, 321);
     assert_int_equal(t->counters.rows_forgotten, 1);
     assert_int_equal(table_find(waiting, key), TABLE_NONE);
     assert_int_equal(waiting->n_rows, n - 1);
@@ -382,16 +359,16 @@ static void test_a_skipped_batch_counts(void **state)
 {
     struct fixture *f = *state;
     struct trainer_options o = options(3);
-    struct trainer *t = open_trainer(f, &o), *fine = open_trainer(f, &o);
-    feed(t, f, 0, 320);
-    feed(fine, f, 0, 352);
+    struct trainer *t = trainers_open(&f->schema, &o), *fine = trainers_open(&f->schema, &o);
+    trainers_feed(t, &f->stream, 0, 320);
+    trainers_feed(fine, &f->stream, 0, 352);
     size_t n = model_n_values(t->model);
     float *values = calloc(n, sizeof *values);
     memcpy(values, model_values(t->model), n * sizeof *values);
     for (size_t i = 0; i < n; i++) {
         model_values(t->model)[i] = NAN;
     }
-    feed(t, f, 320, 352);
+    trainers_feed(t, &f->stream, 320, 352);
     memcpy(model_values(t->model), values, n * sizeof *values);
     assert_int_equal(t->counters.batches_skipped, 1);
     for (uint32_t k = 0; k < f->schema.n_tables; k++) {
@@ -424,7 +401,7 @@ static struct trainer *restart(const struct fixture *f, struct trainer *t,
     snapshot_free(s);
     trainer_close(t);
     assert_int_equal(version_restore(f->dir, 0, UINT64_MAX, &s, &info, NULL, NULL, &err), 1);
-    t = open_trainer(f, o);
+    t = trainers_open(&f->schema, o);
     assert_int_equal(trainer_restore(t, s, &err), 0);
     snapshot_free(s);
     return t;
@@ -451,10 +428,10 @@ static void assert_equal_counters(struct trainer *a, struct trainer *b)
 static struct trainer_metrics compare_with_restarts(const struct fixture *f,
                                                     const struct trainer_options *o)
 {
-    struct trainer *whole = open_trainer(f, o), *cut = open_trainer(f, o);
+    struct trainer *whole = trainers_open(&f->schema, o), *cut = trainers_open(&f->schema, o);
     for (uint32_t at = 0; at < EXAMPLES; at += 160) {
-        feed(whole, f, at, at + 160);
-        feed(cut, f, at, at + 160);
+        trainers_feed(whole, &f->stream, at, at + 160);
+        trainers_feed(cut, &f->stream, at, at + 160);
         if (at / 160 % 3 == 1) {
             cut = restart(f, cut, o);
         }
@@ -512,10 +489,10 @@ static void test_k_changes_at_a_restart(void **state)
     const struct fixture *f = *state;
     struct trainer_options three = options(3), two = options(2), off = options(0);
     three.frozen.sample = two.frozen.sample = off.frozen.sample = 1.0;
-    struct trainer *t = open_trainer(f, &three);
-    feed(t, f, 0, 640);
+    struct trainer *t = trainers_open(&f->schema, &three);
+    trainers_feed(t, &f->stream, 0, 640);
     trainer_freeze(t);
-    feed(t, f, 640, 960);
+    trainers_feed(t, &f->stream, 640, 960);
     struct trainer_metrics m, then;
     trainer_metrics(t, &then);
 
@@ -523,7 +500,7 @@ static void test_k_changes_at_a_restart(void **state)
     trainer_metrics(t, &m);
     assert_int_equal(m.rows, then.rows);
     assert_int_equal(m.ids_waiting, then.ids_waiting);
-    feed(t, f, 960, 1280);
+    trainers_feed(t, &f->stream, 960, 1280);
     trainer_metrics(t, &m);
     assert_true(m.ids_admitted > then.ids_admitted && m.ids_waiting > 0);
     const struct admission_table *w = &t->admission.table[0];
@@ -542,7 +519,7 @@ static void test_k_changes_at_a_restart(void **state)
     assert_int_equal(table_find(&t->table[0], 0), TABLE_NONE);
     assert_true(t->frozen->active); /* anew: unknown ids have other rows than before */
     assert_int_equal(t->frozen->rows_kept[0].n, 0);
-    feed(t, f, 1280, 1600);
+    trainers_feed(t, &f->stream, 1280, 1600);
 
     trainer_metrics(t, &then);
     t = restart(f, t, &three); /* shared rows begin anew */
@@ -552,7 +529,7 @@ static void test_k_changes_at_a_restart(void **state)
     assert_int_equal(table_row(&t->table[0], 0)->key, 0);
     assert_true(table_row(&t->table[0], 0)->count == 0.0f);
     assert_int_equal(t->frozen->rows_kept[0].key[0], 0);
-    feed(t, f, 1600, 1920);
+    trainers_feed(t, &f->stream, 1600, 1920);
     trainer_metrics(t, &m);
     assert_true(m.ids_waiting > 0);
     trainer_close(t);
@@ -562,14 +539,14 @@ static void test_waiting_ids_that_are_none_are_refused(void **state)
 {
     const struct fixture *f = *state;
     struct trainer_options o = options(3);
-    struct trainer *t = open_trainer(f, &o);
-    feed(t, f, 0, 320);
+    struct trainer *t = trainers_open(&f->schema, &o);
+    trainers_feed(t, &f->stream, 0, 320);
     struct snapshot *s = NULL;
     assert_int_equal(trainer_snapshot(t, &s, NULL), 0);
     uint64_t *key = s->waiting[0].key, first = key[0];
     for (int i = 0; i < 2; i++) {
         key[0] = i == 0 ? 0 : key[1];
-        struct trainer *other = open_trainer(f, &o);
+        struct trainer *other = trainers_open(&f->schema, &o);
         struct undine_err err = {0};
         assert_int_equal(trainer_restore(other, s, &err), UNDINE_ECORRUPT);
         assert_non_null(strstr(err.msg, s->waiting[0].name));

@@ -165,25 +165,6 @@ static void setup(struct fixture *f)
     example_stream_plant(&f->stream, &plan);
 }
 
-static struct trainer *open_trainer(const struct fixture *f, const struct trainer_options *o)
-{
-    struct trainer *t = NULL;
-    struct undine_err err = {0};
-    if (trainer_open(&t, &f->schema, o, &err) != UNDINE_OK) {
-        fail_msg("%s", err.msg);
-    }
-    return t;
-}
-
-static void feed(struct trainer *t, const struct fixture *f, uint32_t from, uint32_t to)
-{
-    struct example_block block = example_stream_block(&f->stream, from, to);
-    struct undine_err err = {0};
-    if (trainer_learn(t, &block, UINT32_MAX, &err) < 0) {
-        fail_msg("%s", err.msg);
-    }
-}
-
 static uint32_t steps_of(const struct fixture *f, uint32_t i)
 {
     return f->stream.sequences[f->stream.examples[i].sequence[0]].n_steps;
@@ -210,8 +191,8 @@ static void test_every_sixteenth_example(void **state)
         o.model.kind = kind < 2 ? MODEL_DIN : MODEL_BASE;
         o.model.unit.normalize = kind == 0 ? UNIT_SOFTMAX : UNIT_NONE;
         o.dropout = kind == 0 ? 0.3 : 0.0; /* the thinned second look is not taken */
-        struct trainer *t = open_trainer(&f, &o);
-        feed(t, &f, 0, n);
+        struct trainer *t = trainers_open(&f.schema, &o);
+        trainers_feed(t, &f.stream, 0, n);
         trainer_metrics(t, &m);
         trainer_close(t);
         assert_int_equal(m.n_attention, kind < 2);
@@ -239,8 +220,8 @@ static void test_weights_are_those_of_one_history(void **state)
     struct trainer_options o = trainers_options();
     o.batch_max = BATCH;
     o.model.unit.normalize = UNIT_SOFTMAX;
-    struct trainer *t = open_trainer(&f, &o);
-    feed(t, &f, 0, BATCH);
+    struct trainer *t = trainers_open(&f.schema, &o);
+    trainers_feed(t, &f.stream, 0, BATCH);
     uint32_t empty = 0;
     for (uint32_t i = 0; i < BATCH; i++) {
         size_t n;
@@ -269,24 +250,16 @@ static void test_m10_attention_across_restarts_and_workers(void **state)
     struct trainer_options o = trainers_options();
     o.batch_max = BATCH;
     o.metrics_window = 600; /* periods of 300 */
-    struct trainer *whole = open_trainer(&f, &o);
-    feed(whole, &f, 0, EXAMPLES);
+    struct trainer *whole = trainers_open(&f.schema, &o);
+    trainers_feed(whole, &f.stream, 0, EXAMPLES);
     assert_true(whole->attention.sequence[0].part[1].sums.examples > 0);
     for (uint32_t workers = 1; workers <= 4; workers *= 2) {
         o.workers = workers;
-        struct trainer *cut = open_trainer(&f, &o);
+        struct trainer *cut = trainers_open(&f.schema, &o);
         for (uint32_t at = 0, to; at < EXAMPLES; at = to) {
-            struct snapshot *s = NULL;
-            struct undine_err err = {0};
             to = at + 7 * BATCH < EXAMPLES ? at + 7 * BATCH : EXAMPLES;
-            feed(cut, &f, at, to);
-            assert_int_equal(trainer_snapshot(cut, &s, &err), UNDINE_OK);
-            trainer_close(cut);
-            cut = open_trainer(&f, &o);
-            if (trainer_restore(cut, s, &err) != UNDINE_OK) {
-                fail_msg("%s", err.msg);
-            }
-            snapshot_free(s);
+            trainers_feed(cut, &f.stream, at, to);
+            cut = trainers_again(cut, &f.schema, &o);
         }
         assert_memory_equal(&whole->attention.sequence, &cut->attention.sequence,
                             sizeof whole->attention.sequence);

@@ -40,25 +40,6 @@ static void teardown(struct fixture *f)
     example_stream_release(&f->stream);
 }
 
-static struct trainer *open_trainer(const struct fixture *f, const struct trainer_options *o)
-{
-    struct trainer *t = NULL;
-    struct undine_err err = {0};
-    int rc = trainer_open(&t, &f->schema, o, &err);
-    if (rc < 0) {
-        print_error("%s\n", err.msg);
-    }
-    assert_int_equal(rc, 0);
-    return t;
-}
-
-static void feed(struct trainer *t, const struct fixture *f, uint32_t from, uint32_t to)
-{
-    struct example_block block = example_stream_block(&f->stream, from, to);
-    struct undine_err err = {0};
-    assert_true(trainer_learn(t, &block, UINT32_MAX, &err) >= 0);
-}
-
 /* Examples [from, to) in a batch of their own, with rows of the trainer. */
 static struct batch_builder *gather(const struct fixture *f, struct trainer *t, uint32_t from,
                                     uint32_t to)
@@ -181,7 +162,7 @@ static void test_the_mask_does_not_depend_on_the_batch(void **state)
     setup(&f);
     static uint8_t one[IDS_MAX], other[IDS_MAX];
     struct trainer_options o = trainers_options();
-    struct trainer *t = open_trainer(&f, &o);
+    struct trainer *t = trainers_open(&f.schema, &o);
     size_t n = mask_in_batches_of(&f, t, BATCH, one);
     const uint32_t sizes[] = {1, 7, 200, EXAMPLES};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -351,7 +332,7 @@ static void check_against_twin(const struct fixture *f, enum model_kind kind,
     o.model.kind = kind;
     o.model.unit.normalize = normalize;
     o.row_scale = 0.5;
-    struct trainer *t = open_trainer(f, &o);
+    struct trainer *t = trainers_open(&f->schema, &o);
     struct batch_builder *b = gather(f, t, HALF, HALF + BATCH);
     struct dropout d;
     struct twin w;
@@ -423,19 +404,19 @@ static void check_predictions(const struct fixture *f, enum model_dice mode)
 {
     struct trainer_options o = trainers_options();
     o.model.dice.mode = mode;
-    struct trainer *plain = open_trainer(f, &o);
-    feed(plain, f, 0, HALF);
+    struct trainer *plain = trainers_open(&f->schema, &o);
+    trainers_feed(plain, &f->stream, 0, HALF);
     struct snapshot *s = NULL;
     struct undine_err err = {0};
     assert_int_equal(trainer_snapshot(plain, &s, &err), 0);
     o.dropout = 0.5;
-    struct trainer *t = open_trainer(f, &o);
+    struct trainer *t = trainers_open(&f->schema, &o);
     assert_int_equal(trainer_restore(t, s, &err), 0);
     float scored[BATCH];
     struct batch_builder *b = gather(f, t, HALF, HALF + BATCH);
     assert_int_equal(model_score(t->model, t->scratch, &b->batch, scored, &err), 0);
-    feed(plain, f, HALF, HALF + BATCH);
-    feed(t, f, HALF, HALF + BATCH);
+    trainers_feed(plain, &f->stream, HALF, HALF + BATCH);
+    trainers_feed(t, &f->stream, HALF, HALF + BATCH);
     assert_memory_equal(t->logit, plain->logit, BATCH * sizeof(float));
     for (uint32_t i = 0; i < BATCH && mode == DICE_RUNNING; i++) {
         assert_true(fabsf(t->logit[i] - scored[i]) < 1e-5f);
@@ -484,14 +465,14 @@ static void test_m10_dropout_goes_on_after_a_restart(void **state)
     struct undine_err err = {0};
     o.dropout = 0.5;
     o.regularizer = (struct regularizer_options){.kind = REGULARIZER_MBA, .lambda = 0.01};
-    struct trainer *whole = open_trainer(&f, &o), *first = open_trainer(&f, &o);
-    struct trainer *second = open_trainer(&f, &o);
-    feed(whole, &f, 0, EXAMPLES);
-    feed(first, &f, 0, HALF + 5); /* five wait in the open batch: they come again */
+    struct trainer *whole = trainers_open(&f.schema, &o), *first = trainers_open(&f.schema, &o);
+    struct trainer *second = trainers_open(&f.schema, &o);
+    trainers_feed(whole, &f.stream, 0, EXAMPLES);
+    trainers_feed(first, &f.stream, 0, HALF + 5); /* five wait in the open batch: they come again */
     struct snapshot *s = NULL;
     assert_int_equal(trainer_snapshot(first, &s, &err), 0);
     assert_int_equal(trainer_restore(second, s, &err), 0);
-    feed(second, &f, HALF, EXAMPLES);
+    trainers_feed(second, &f.stream, HALF, EXAMPLES);
     assert_true(trainers_equal(whole, second));
     snapshot_free(s);
     trainer_close(whole);

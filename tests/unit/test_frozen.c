@@ -44,29 +44,6 @@ static struct trainer_options options(double sample, uint64_t block)
     return o;
 }
 
-static struct trainer *open_trainer(const struct fixture *f, const struct trainer_options *o)
-{
-    struct trainer *t;
-    struct undine_err err = {0};
-    int rc = trainer_open(&t, &f->schema, o, &err);
-    if (rc < 0) {
-        print_error("%s\n", err.msg);
-    }
-    assert_int_equal(rc, 0);
-    return t;
-}
-
-static void feed(struct trainer *t, const struct fixture *f, uint32_t from, uint32_t to)
-{
-    struct example_block block = example_stream_block(&f->stream, from, to);
-    struct undine_err err = {0};
-    int rc = trainer_learn(t, &block, UINT32_MAX, &err);
-    if (rc < 0) {
-        print_error("%s\n", err.msg);
-    }
-    assert_true(rc >= 0);
-}
-
 static struct trainer *copy_of(struct trainer *t, const struct fixture *f,
                                const struct trainer_options *o)
 {
@@ -74,7 +51,7 @@ static struct trainer *copy_of(struct trainer *t, const struct fixture *f,
     struct undine_err err = {0};
     assert_int_equal(trainer_snapshot(t, &s, NULL), 0);
     assert_int_equal(snapshot_sort(s, NULL), 0); /* rows in another order than they came */
-    struct trainer *copy = open_trainer(f, o);
+    struct trainer *copy = trainers_open(&f->schema, o);
     int rc = trainer_restore(copy, s, &err);
     if (rc < 0) {
         print_error("%s\n", err.msg);
@@ -116,7 +93,7 @@ static void compare_with_copies(struct fixture *f, double sample, enum regulariz
     o.regularizer.lambda = 0.05;
     plain = o;
     plain.frozen.sample = 0.0;
-    struct trainer *t = open_trainer(f, &o), *copy = NULL;
+    struct trainer *t = trainers_open(&f->schema, &o), *copy = NULL;
     struct metrics_row *rows = calloc(EXAMPLES, sizeof *rows);
     uint32_t n = 0;
     double worst = 0.0;
@@ -126,7 +103,7 @@ static void compare_with_copies(struct fixture *f, double sample, enum regulariz
             trainer_close(copy);
             copy = copy_of(t, f, &plain);
         }
-        feed(t, f, at, at + BATCH);
+        trainers_feed(t, &f->stream, at, at + BATCH);
         uint32_t scored = 0;
         if (copy != NULL) {
             score(copy, f, at, at + BATCH, logit);
@@ -185,13 +162,13 @@ static void test_the_model_is_the_same_with_and_without(void **state)
     struct fixture f;
     setup(&f);
     struct trainer_options without = options(0.0, BLOCK);
-    struct trainer *plain = open_trainer(&f, &without);
-    feed(plain, &f, 0, EXAMPLES);
+    struct trainer *plain = trainers_open(&f.schema, &without);
+    trainers_feed(plain, &f.stream, 0, EXAMPLES);
     assert_null(plain->frozen);
     for (int i = 1; i <= 2; i++) {
         struct trainer_options o = options(0.5 * i, BLOCK);
-        struct trainer *t = open_trainer(&f, &o);
-        feed(t, &f, 0, EXAMPLES);
+        struct trainer *t = trainers_open(&f.schema, &o);
+        trainers_feed(t, &f.stream, 0, EXAMPLES);
         assert_true(t->frozen_metrics.examples > 0);
         assert_true(trainers_equal(plain, t));
         trainer_close(t);
@@ -229,12 +206,12 @@ static void test_restart_inside_a_block_goes_on_bit_for_bit(void **state)
     f.stream.examples[310].user = e->user;
     struct trainer_options o = options(0.5, BLOCK);
     o.metrics_window = 50; /* full at the moment of the copy */
-    struct trainer *whole = open_trainer(&f, &o);
-    feed(whole, &f, 0, 340);
+    struct trainer *whole = trainers_open(&f.schema, &o);
+    trainers_feed(whole, &f.stream, 0, 340);
     struct trainer *again = copy_of(whole, &f, &o);
     assert_true(again->frozen->rows_kept[0].n > 0);
-    feed(whole, &f, 340, EXAMPLES);
-    feed(again, &f, (uint32_t)trainer_seq(again), EXAMPLES);
+    trainers_feed(whole, &f.stream, 340, EXAMPLES);
+    trainers_feed(again, &f.stream, (uint32_t)trainer_seq(again), EXAMPLES);
     assert_true(trainers_equal(whole, again));
     assert_equal_frozen(whole, again);
     trainer_close(whole);
@@ -248,10 +225,10 @@ static void test_a_forgotten_user_is_gone_from_what_is_kept(void **state)
     struct fixture f;
     setup(&f);
     struct trainer_options o = options(1.0, 0);
-    struct trainer *t = open_trainer(&f, &o);
-    feed(t, &f, 0, 320);
+    struct trainer *t = trainers_open(&f.schema, &o);
+    trainers_feed(t, &f.stream, 0, 320);
     trainer_freeze(t);
-    feed(t, &f, 320, 384);
+    trainers_feed(t, &f.stream, 320, 384);
     uint32_t table = f.schema.fields[STREAM_USER].table;
     struct frozen_rows *kept = &t->frozen->rows_kept[table];
     assert_true(kept->n > 0);
@@ -270,7 +247,7 @@ static void test_a_forgotten_user_is_gone_from_what_is_kept(void **state)
     e->kind = EXAMPLE_FORGET;
     e->counts = counts;
     e->ids = ids;
-    feed(t, &f, 384, 385);
+    trainers_feed(t, &f.stream, 384, 385);
     assert_int_equal(t->counters.rows_forgotten, 1);
     assert_memory_equal(kept->weight, start, sizeof start);
     e->counts = counts_before;
@@ -286,18 +263,18 @@ static void test_the_caller_freezes_where_there_is_no_block(void **state)
     struct fixture f;
     setup(&f);
     struct trainer_options o = options(1.0, 0), without = options(0.0, 0);
-    struct trainer *t = open_trainer(&f, &o), *plain = open_trainer(&f, &without);
-    feed(t, &f, 0, 320);
+    struct trainer *t = trainers_open(&f.schema, &o), *plain = trainers_open(&f.schema, &without);
+    trainers_feed(t, &f.stream, 0, 320);
     assert_int_equal(t->frozen_metrics.examples, 0); /* nothing is frozen yet */
     trainer_freeze(t);
-    feed(t, &f, 320, 384);
+    trainers_feed(t, &f.stream, 320, 384);
     assert_int_equal(t->frozen_metrics.examples, 64);
 
-    feed(plain, &f, 0, 320);
+    trainers_feed(plain, &f.stream, 0, 320);
     trainer_freeze(plain);                          /* nothing to do, and fine */
     struct trainer *later = copy_of(plain, &f, &o); /* the version knows of nothing frozen */
     assert_true(later->frozen->active);
-    feed(later, &f, 320, 384);
+    trainers_feed(later, &f.stream, 320, 384);
     assert_memory_equal(later->frozen->logit, t->frozen->logit, BATCH * sizeof(float));
     trainer_close(t);
     trainer_close(plain);
@@ -311,14 +288,14 @@ static void test_scores_that_are_no_numbers_are_counted(void **state)
     struct fixture f;
     setup(&f);
     struct trainer_options o = options(1.0, 0);
-    struct trainer *t = open_trainer(&f, &o);
-    feed(t, &f, 0, 320);
+    struct trainer *t = trainers_open(&f.schema, &o);
+    trainers_feed(t, &f.stream, 0, 320);
     trainer_freeze(t);
     size_t n = model_n_values(t->frozen->model);
     for (size_t i = 0; i < n; i++) {
         model_values(t->frozen->model)[i] = NAN;
     }
-    feed(t, &f, 320, 352);
+    trainers_feed(t, &f.stream, 320, 352);
     struct trainer_metrics m;
     trainer_metrics(t, &m);
     assert_int_equal(m.frozen.skipped, 32);

@@ -53,25 +53,6 @@ static void teardown(struct fixture *f)
     example_stream_release(&f->stream);
 }
 
-static struct trainer *open_trainer(const struct fixture *f, const struct trainer_options *o)
-{
-    struct trainer *t = NULL;
-    struct undine_err err = {0};
-    int rc = trainer_open(&t, &f->schema, o, &err);
-    if (rc < 0) {
-        print_error("%s\n", err.msg);
-    }
-    assert_int_equal(rc, 0);
-    return t;
-}
-
-static void feed(struct trainer *t, const struct fixture *f, uint32_t from, uint32_t to)
-{
-    struct example_block block = example_stream_block(&f->stream, from, to);
-    struct undine_err err = {0};
-    assert_true(trainer_learn(t, &block, UINT32_MAX, &err) >= 0);
-}
-
 /* Write what the trainer is, and read it back. */
 static struct snapshot *through_disk(const struct fixture *f, struct trainer *t,
                                      struct version_info *info)
@@ -91,9 +72,9 @@ static struct snapshot *through_disk(const struct fixture *f, struct trainer *t,
 static void write_counts(const struct fixture *f, uint32_t n, struct regularizer_options *o)
 {
     struct trainer_options pass = trainers_options();
-    struct trainer *t = open_trainer(f, &pass);
+    struct trainer *t = trainers_open(&f->schema, &pass);
     struct version_info info;
-    feed(t, f, 0, n);
+    trainers_feed(t, &f->stream, 0, n);
     snapshot_free(through_disk(f, t, &info));
     trainer_close(t);
     o->counts.mode = INSTANCES_FIXED;
@@ -108,14 +89,14 @@ static void check_goes_on(const struct fixture *f, const struct regularizer_opti
     struct version_info info;
     o.optimizer.kind = optimizer;
     o.regularizer = *z;
-    struct trainer *whole = open_trainer(f, &o), *first = open_trainer(f, &o);
-    feed(whole, f, 0, EXAMPLES);
-    feed(first, f, 0, HALF);
+    struct trainer *whole = trainers_open(&f->schema, &o), *first = trainers_open(&f->schema, &o);
+    trainers_feed(whole, &f->stream, 0, EXAMPLES);
+    trainers_feed(first, &f->stream, 0, HALF);
     struct snapshot *s = through_disk(f, first, &info);
-    struct trainer *second = open_trainer(f, &o);
+    struct trainer *second = trainers_open(&f->schema, &o);
     assert_int_equal(trainer_restore(second, s, &err), 0);
-    feed(second, f, HALF, EXAMPLES);
-    feed(first, f, HALF, EXAMPLES); /* that a copy was made leaves no trace */
+    trainers_feed(second, &f->stream, HALF, EXAMPLES);
+    trainers_feed(first, &f->stream, HALF, EXAMPLES); /* that a copy was made leaves no trace */
     assert_true(trainers_equal(whole, second));
     assert_true(trainers_equal(whole, first));
     struct snapshot *a = NULL, *b = NULL;
@@ -178,7 +159,7 @@ static void eager_batch(struct trainer *t, const struct fixture *f, uint32_t fro
     for (uint32_t k = 0; k < f->schema.n_tables; k++) {
         used[k] = t->table[k].n_rows;
     }
-    feed(t, f, from, from + 32);
+    trainers_feed(t, &f->stream, from, from + 32);
     for (uint32_t k = 0; k < f->schema.n_tables; k++) {
         assert_true(t->table[k].n_rows <= ROWS_MAX);
         for (uint32_t i = 0; i < t->table[k].n_rows; i++) {
@@ -201,12 +182,12 @@ static void test_l2_equals_the_eager_twin(void **state)
     struct trainer_options o = trainers_options();
     o.optimizer.kind = OPTIMIZER_SGD;
     o.optimizer.rate = 0.5;
-    struct trainer *twin = open_trainer(&f, &o);
+    struct trainer *twin = trainers_open(&f.schema, &o);
     o.regularizer = (struct regularizer_options){.kind = REGULARIZER_L2, .lambda = 0.1};
-    struct trainer *lazy = open_trainer(&f, &o);
+    struct trainer *lazy = trainers_open(&f.schema, &o);
     for (uint32_t at = 0; at + 32 <= EXAMPLES; at += 32) {
         eager_batch(twin, &f, at, 0.5 * 0.1);
-        feed(lazy, &f, at, at + 32);
+        trainers_feed(lazy, &f.stream, at, at + 32);
     }
     struct snapshot *s = NULL;
     struct undine_err err = {0};
@@ -237,13 +218,13 @@ static void test_l2_may_change_between_restarts(void **state)
     setup(&f);
     struct trainer_options o = trainers_options();
     o.regularizer = (struct regularizer_options){.kind = REGULARIZER_L2, .lambda = 0.5};
-    struct trainer *a = open_trainer(&f, &o);
+    struct trainer *a = trainers_open(&f.schema, &o);
     struct undine_err err = {0};
     struct snapshot *s = NULL, *again = NULL;
-    feed(a, &f, 0, HALF);
+    trainers_feed(a, &f.stream, 0, HALF);
     assert_int_equal(trainer_snapshot(a, &s, &err), 0);
     o.regularizer.lambda = 5.0;
-    struct trainer *b = open_trainer(&f, &o);
+    struct trainer *b = trainers_open(&f.schema, &o);
     assert_int_equal(trainer_restore(b, s, &err), 0);
     assert_int_equal(trainer_snapshot(b, &again, &err), 0);
     for (uint32_t k = 0; k < f.schema.n_tables; k++) {
@@ -274,8 +255,8 @@ static struct trainer *pass_without_gradient(const struct fixture *f, uint32_t n
     o.row_scale = 1.0;
     o.regularizer = (struct regularizer_options){.kind = REGULARIZER_MBA, .lambda = 0.01};
     write_counts(f, n, &o.regularizer);
-    struct trainer *t = open_trainer(f, &o);
-    feed(t, f, 0, n);
+    struct trainer *t = trainers_open(&f->schema, &o);
+    trainers_feed(t, &f->stream, 0, n);
     return t;
 }
 
@@ -342,12 +323,12 @@ static void test_fixed_counts_that_do_not_fit_are_refused(void **state)
     assert_int_equal(trainer_open(&refused, &f.schema, &o, &err), UNDINE_ENOTFOUND);
     assert_non_null(strstr(err.msg, "regularizer.counts"));
     write_counts(&f, 200, &o.regularizer);
-    t = open_trainer(&f, &o);
-    feed(t, &f, 0, HALF);
+    t = trainers_open(&f.schema, &o);
+    trainers_feed(t, &f.stream, 0, HALF);
     struct snapshot *s = through_disk(&f, t, &info);
     trainer_close(t);
     write_counts(&f, 300, &o.regularizer);
-    t = open_trainer(&f, &o);
+    t = trainers_open(&f.schema, &o);
     assert_int_equal(trainer_restore(t, s, &err), UNDINE_ESTATE);
     assert_non_null(strstr(err.msg, "regularizer.counts"));
     trainer_close(t);
@@ -355,8 +336,8 @@ static void test_fixed_counts_that_do_not_fit_are_refused(void **state)
 
     o.regularizer.counts =
         (struct instances_options){.mode = INSTANCES_WINDOW, .window = 100, .decay = 0.5};
-    t = open_trainer(&f, &o);
-    feed(t, &f, 0, HALF);
+    t = trainers_open(&f.schema, &o);
+    trainers_feed(t, &f.stream, 0, HALF);
     snapshot_free(through_disk(&f, t, &info));
     trainer_close(t);
     o.regularizer.counts = (struct instances_options){.mode = INSTANCES_FIXED};

@@ -169,25 +169,6 @@ static struct trainer_options options(void)
     return o;
 }
 
-static struct trainer *open_trainer(const struct fixture *f, const struct trainer_options *o)
-{
-    struct trainer *t = NULL;
-    struct undine_err err = {0};
-    if (trainer_open(&t, &f->schema, o, &err) != UNDINE_OK) {
-        fail_msg("%s", err.msg);
-    }
-    return t;
-}
-
-static void feed(struct trainer *t, const struct fixture *f, uint32_t from, uint32_t to)
-{
-    struct example_block block = example_stream_block(&f->stream, from, to);
-    struct undine_err err = {0};
-    if (trainer_learn(t, &block, UINT32_MAX, &err) < 0) {
-        fail_msg("%s", err.msg);
-    }
-}
-
 /* ---- the definitions ---- */
 
 struct row {
@@ -273,11 +254,11 @@ static void compare_with_filters(uint32_t admission)
     setup(&f);
     struct trainer_options o = options();
     o.admission = admission;
-    struct trainer *t = open_trainer(&f, &o);
+    struct trainer *t = trainers_open(&f.schema, &o);
     struct row(*rows)[EXAMPLES] = calloc(N_SLICES, sizeof *rows);
     size_t n[N_SLICES] = {0};
     for (uint32_t from = 0; from < EXAMPLES; from += BATCH) {
-        feed(t, &f, from, from + BATCH);
+        trainers_feed(t, &f.stream, from, from + BATCH);
         for (uint32_t i = from; i < from + BATCH; i++) {
             const struct example *e = &f.stream.examples[i];
             bool label = e->kind == EXAMPLE_POSITIVE;
@@ -332,21 +313,6 @@ static bool same_metrics(const struct metrics *a, const struct metrics *b)
            memcmp(a->window, b->window, a->window_n * sizeof *a->window) == 0;
 }
 
-static struct trainer *restarted(struct trainer *t, const struct fixture *f,
-                                 const struct trainer_options *o)
-{
-    struct snapshot *s = NULL;
-    struct undine_err err = {0};
-    assert_int_equal(trainer_snapshot(t, &s, &err), UNDINE_OK);
-    trainer_close(t);
-    t = open_trainer(f, o);
-    if (trainer_restore(t, s, &err) != UNDINE_OK) {
-        fail_msg("%s", err.msg);
-    }
-    snapshot_free(s);
-    return t;
-}
-
 /* M10, for the slices: restarts and workers change nothing, and neither do slices the model. */
 static void test_m10_slices_across_restarts_and_workers(void **state)
 {
@@ -355,18 +321,19 @@ static void test_m10_slices_across_restarts_and_workers(void **state)
     setup(&f);
     struct trainer_options o = options(), none = options();
     none.slices.n = 0;
-    struct trainer *whole = open_trainer(&f, &o), *without = open_trainer(&f, &none);
-    feed(whole, &f, 0, EXAMPLES);
-    feed(without, &f, 0, EXAMPLES);
+    struct trainer *whole = trainers_open(&f.schema, &o),
+                   *without = trainers_open(&f.schema, &none);
+    trainers_feed(whole, &f.stream, 0, EXAMPLES);
+    trainers_feed(without, &f.stream, 0, EXAMPLES);
     assert_true(trainers_equal(whole, without));
     trainer_close(without);
     for (uint32_t workers = 1; workers <= 4; workers *= 2) {
         o.workers = workers;
-        struct trainer *cut = open_trainer(&f, &o);
+        struct trainer *cut = trainers_open(&f.schema, &o);
         for (uint32_t at = 0, to; at < EXAMPLES; at = to) {
             to = at + 5 * BATCH < EXAMPLES ? at + 5 * BATCH : EXAMPLES;
-            feed(cut, &f, at, to);
-            cut = restarted(cut, &f, &o);
+            trainers_feed(cut, &f.stream, at, to);
+            cut = trainers_again(cut, &f.schema, &o);
         }
         assert_true(trainers_equal(whole, cut));
         for (int k = 0; k < N_SLICES; k++) {
@@ -390,30 +357,30 @@ static void test_other_slices_on_a_state(void **state)
     other.slices.slice[0] = o.slices.slice[NO_HISTORY];
     other.slices.slice[1] = steps_of("some", 2, 5);
     other.slices.slice[2] = slice_of("renamed", STREAM_TAGS, SLICE_PRESENT);
-    struct trainer *t = open_trainer(&f, &o), *whole = open_trainer(&f, &o);
-    feed(whole, &f, 0, EXAMPLES);
-    feed(t, &f, 0, EXAMPLES / 2);
+    struct trainer *t = trainers_open(&f.schema, &o), *whole = trainers_open(&f.schema, &o);
+    trainers_feed(whole, &f.stream, 0, EXAMPLES);
+    trainers_feed(t, &f.stream, 0, EXAMPLES / 2);
     uint64_t before = t->slices.metrics[NO_HISTORY].examples;
-    t = restarted(t, &f, &other);
+    t = trainers_again(t, &f.schema, &other);
     assert_true(before > 0);
     assert_int_equal(t->slices.metrics[0].examples, before);
     assert_int_equal(t->slices.metrics[1].examples, 0);
     assert_int_equal(t->slices.metrics[1].window_n, 0);
     assert_int_equal(t->slices.metrics[2].examples, 0);
-    t = restarted(t, &f, &o);
+    t = trainers_again(t, &f.schema, &o);
     assert_int_equal(t->slices.metrics[NO_HISTORY].examples, before);
     assert_int_equal(t->slices.metrics[SOME_HISTORY].examples, 0);
     assert_int_equal(t->slices.metrics[TAGGED].examples, 0);
-    feed(t, &f, EXAMPLES / 2, EXAMPLES);
+    trainers_feed(t, &f.stream, EXAMPLES / 2, EXAMPLES);
     assert_true(same_metrics(&t->slices.metrics[NO_HISTORY], &whole->slices.metrics[NO_HISTORY]));
     for (int k = 0; k < 3; k++) { /* values count too */
         struct trainer_options values = options();
         struct slice *slice = &values.slices.slice[TAGS_1_5];
         (void)strcpy(slice->value[1], k == 0 ? "5" : k == 1 ? "4" : "");
         slice->n_values = k == 2 ? 1 : 2;
-        struct trainer *again = open_trainer(&f, &o);
-        feed(again, &f, 0, EXAMPLES / 2);
-        again = restarted(again, &f, &values);
+        struct trainer *again = trainers_open(&f.schema, &o);
+        trainers_feed(again, &f.stream, 0, EXAMPLES / 2);
+        again = trainers_again(again, &f.schema, &values);
         assert_int_equal(again->slices.metrics[TAGS_1_5].examples > 0, k == 0);
         trainer_close(again);
     }
@@ -444,11 +411,11 @@ static void test_corrections(void **state)
         clicks += f.fact[3 * i].steps == 0;
         (void)example_stream_add(&f.stream, &e);
     }
-    struct trainer *t = open_trainer(&f, &o);
-    feed(t, &f, 0, n);
+    struct trainer *t = trainers_open(&f.schema, &o);
+    trainers_feed(t, &f.stream, 0, n);
     struct trainer_slices before, after;
     trainer_slices(t, &before);
-    feed(t, &f, n, n + LATE);
+    trainers_feed(t, &f.stream, n, n + LATE);
     trainer_slices(t, &after);
     assert_true(clicks > 0);
     for (int k = 0; k < N_SLICES; k++) {
@@ -471,10 +438,10 @@ static void test_skipped_batches_make_nothing_known(void **state)
     setup(&f);
     struct trainer_options o = options();
     o.expire_after_ms = INT64_C(86400000) * 100;
-    struct trainer *t = open_trainer(&f, &o);
+    struct trainer *t = trainers_open(&f.schema, &o);
     float *weight = model_values(t->model), kept = weight[0];
     weight[0] = INFINITY;
-    feed(t, &f, 0, BATCH);
+    trainers_feed(t, &f.stream, 0, BATCH);
     assert_int_equal(t->counters.batches_skipped, 1);
     weight[0] = kept;
     struct example_block block = example_stream_block(&f.stream, 0, BATCH);

@@ -39,29 +39,6 @@ static void teardown(struct fixture *f)
     example_stream_release(&f->stream);
 }
 
-static struct trainer *open_trainer(const struct fixture *f, const struct trainer_options *o)
-{
-    struct trainer *t;
-    struct undine_err err = {0};
-    int rc = trainer_open(&t, &f->schema, o, &err);
-    if (rc < 0) {
-        print_error("%s\n", err.msg);
-    }
-    assert_int_equal(rc, 0);
-    return t;
-}
-
-static void feed(struct trainer *t, const struct fixture *f, uint32_t from, uint32_t to)
-{
-    struct example_block block = example_stream_block(&f->stream, from, to);
-    struct undine_err err = {0};
-    int rc = trainer_learn(t, &block, UINT32_MAX, &err);
-    if (rc < 0) {
-        print_error("%s\n", err.msg);
-    }
-    assert_true(rc >= 0);
-}
-
 /* The stream's first example e, alone in a batch. */
 static const struct table_row *row_of(const struct trainer *t, uint32_t table, uint64_t key)
 {
@@ -91,15 +68,15 @@ static void test_m1_only_touched_rows_change(void **state)
     o.regularizer.lambda = 0.01;
     o.optimizer.kind = OPTIMIZER_ADAM;
     o.optimizer.rate = 0.01;
-    struct trainer *t = open_trainer(&f, &o);
-    feed(t, &f, 0, 320);
+    struct trainer *t = trainers_open(&f.schema, &o);
+    trainers_feed(t, &f.stream, 0, 320);
     struct table *items = &t->table[0];
     uint32_t n = items->n_rows;
     uint8_t *before = calloc(n, items->row_bytes);
     for (uint32_t row = 0; row < n; row++) {
         memcpy(before + row * items->row_bytes, table_row(items, row), items->row_bytes);
     }
-    feed(t, &f, 320, 352);
+    trainers_feed(t, &f.stream, 320, 352);
     uint32_t touched = 0, untouched = 0;
     size_t head = offsetof(struct table_row, local), tail = offsetof(struct table_row, value);
     for (uint32_t row = 0; row < n; row++) {
@@ -124,13 +101,13 @@ static void test_rows_are_stamped_with_their_last_step(void **state)
     struct fixture f;
     setup(&f);
     struct trainer_options o = trainers_options();
-    struct trainer *t = open_trainer(&f, &o);
+    struct trainer *t = trainers_open(&f.schema, &o);
     uint64_t key = f.stream.examples[0].ids[0];
-    feed(t, &f, 0, 32);
+    trainers_feed(t, &f.stream, 0, 32);
     assert_int_equal(row_of(t, 0, key)->stamp, 1);
     uint32_t stamp = 1;
     for (uint32_t step = 2; step <= 8; step++) {
-        feed(t, &f, 32 * (step - 1), 32 * step);
+        trainers_feed(t, &f.stream, 32 * (step - 1), 32 * step);
         uint32_t row = table_find(&t->table[0], key);
         stamp = in_batch(t, 0, row) ? step : stamp;
         assert_int_equal(table_row(&t->table[0], row)->stamp, stamp);
@@ -147,15 +124,15 @@ static void test_m2_no_lambda_is_the_plain_optimizer(void **state)
     struct fixture f;
     setup(&f);
     struct trainer_options o = trainers_options();
-    struct trainer *plain = open_trainer(&f, &o);
+    struct trainer *plain = trainers_open(&f.schema, &o);
     o.regularizer.form = REGULARIZER_COUNT;
-    struct trainer *off = open_trainer(&f, &o);
+    struct trainer *off = trainers_open(&f.schema, &o);
     o.regularizer.kind = REGULARIZER_MBA;
     o.regularizer.lambda = 0.01;
-    struct trainer *on = open_trainer(&f, &o);
-    feed(plain, &f, 0, EXAMPLES);
-    feed(off, &f, 0, EXAMPLES);
-    feed(on, &f, 0, EXAMPLES);
+    struct trainer *on = trainers_open(&f.schema, &o);
+    trainers_feed(plain, &f.stream, 0, EXAMPLES);
+    trainers_feed(off, &f.stream, 0, EXAMPLES);
+    trainers_feed(on, &f.stream, 0, EXAMPLES);
     assert_true(trainers_equal(plain, off));
     assert_false(trainers_equal(plain, on));
     trainer_close(plain);
@@ -193,9 +170,9 @@ static void test_m6_m9_m12_counts_are_instances(void **state)
     struct fixture f;
     setup(&f);
     struct trainer_options o = trainers_options();
-    struct trainer *t = open_trainer(&f, &o);
+    struct trainer *t = trainers_open(&f.schema, &o);
     enum { SEEN = 320 };
-    feed(t, &f, 0, SEEN);
+    trainers_feed(t, &f.stream, 0, SEEN);
     double by_instances = 0.0, by_rows = 0.0;
     for (uint32_t k = 0; k < f.schema.n_tables; k++) {
         for (uint32_t row = 0; row < t->table[k].n_rows; row++) {
@@ -227,13 +204,13 @@ static void test_m7_a_full_batch_is_plain_l2(void **state)
     struct trainer_options o = trainers_options();
     o.batch_max = EXAMPLES;
     o.optimizer.kind = OPTIMIZER_SGD;
-    struct trainer *plain = open_trainer(&f, &o);
+    struct trainer *plain = trainers_open(&f.schema, &o);
     o.regularizer.kind = REGULARIZER_MBA;
     o.regularizer.lambda = 0.5;
     o.regularizer.form = REGULARIZER_COUNT;
-    struct trainer *mba = open_trainer(&f, &o);
-    feed(plain, &f, 0, EXAMPLES);
-    feed(mba, &f, 0, EXAMPLES);
+    struct trainer *mba = trainers_open(&f.schema, &o);
+    trainers_feed(plain, &f.stream, 0, EXAMPLES);
+    trainers_feed(mba, &f.stream, 0, EXAMPLES);
     for (uint32_t row = 0; row < plain->table[0].n_rows; row++) {
         const struct table_row *x = table_row(&plain->table[0], row);
         const struct table_row *y = row_of(mba, 0, x->key);
@@ -268,9 +245,9 @@ static void test_m11_order_of_ids_does_not_matter(void **state)
     o.optimizer.kind = OPTIMIZER_SGD;
     o.regularizer.kind = REGULARIZER_MBA;
     o.regularizer.lambda = 0.01;
-    struct trainer *a = open_trainer(&f, &o), *b = open_trainer(&g, &o);
-    feed(a, &f, 0, 64);
-    feed(b, &g, 0, 64);
+    struct trainer *a = trainers_open(&f.schema, &o), *b = trainers_open(&g.schema, &o);
+    trainers_feed(a, &f.stream, 0, 64);
+    trainers_feed(b, &g.stream, 0, 64);
     for (uint32_t row = 0; row < a->table[0].n_rows; row++) {
         const struct table_row *x = table_row(&a->table[0], row);
         const struct table_row *y = row_of(b, 0, x->key);
@@ -296,11 +273,11 @@ static void test_o4_clip_is_of_the_whole_merged_gradient(void **state)
     o.optimizer.kind = OPTIMIZER_SGD;
     o.optimizer.rate = o.optimizer.dense_rate = 1.0;
     o.clip_norm = 1e-2;
-    struct trainer *t = open_trainer(&f, &o);
+    struct trainer *t = trainers_open(&f.schema, &o);
     size_t n = model_n_values(t->model);
     float *before = malloc(n * sizeof *before);
     memcpy(before, model_values(t->model), n * sizeof *before);
-    feed(t, &f, 0, 32);
+    trainers_feed(t, &f.stream, 0, 32);
     double sum = 0.0;
     size_t n_params;
     const struct model_param *p = model_params(t->model, &n_params);
@@ -338,12 +315,12 @@ static void test_rates_of_tables_and_schedule(void **state)
     struct trainer_options o = trainers_options();
     o.optimizer.kind = OPTIMIZER_SGD;
     o.optimizer.rate = o.optimizer.dense_rate = 0.1;
-    struct trainer *plain = open_trainer(&f, &o);
+    struct trainer *plain = trainers_open(&f.schema, &o);
     o.table_rate[0] = 0.4;
     o.schedule.warmup = 64; /* the first 32 examples learn at half the rate */
-    struct trainer *other = open_trainer(&f, &o);
-    feed(plain, &f, 0, 32);
-    feed(other, &f, 0, 32);
+    struct trainer *other = trainers_open(&f.schema, &o);
+    trainers_feed(plain, &f.stream, 0, 32);
+    trainers_feed(other, &f.stream, 0, 32);
     const double expected[2] = {2.0, 0.5};
     for (uint32_t k = 0; k < 2; k++) {
         double moved = 0.0, moved_other = 0.0;
@@ -384,8 +361,8 @@ static void test_ftrl_refuses_schedules_and_decoupled_decay(void **state)
     assert_int_equal(trainer_open(&t, &f.schema, &o, &err), UNDINE_ECONFIG);
     assert_non_null(strstr(err.msg, "optimizer.l2"));
     o.regularizer.decoupled = false;
-    t = open_trainer(&f, &o);
-    feed(t, &f, 0, EXAMPLES);
+    t = trainers_open(&f.schema, &o);
+    trainers_feed(t, &f.stream, 0, EXAMPLES);
     assert_int_equal(t->counters.batches_skipped, 0);
     trainer_close(t);
     teardown(&f);
@@ -399,16 +376,16 @@ static void test_predicts_before_it_learns(void **state)
     struct fixture f;
     setup(&f);
     struct trainer_options o = trainers_options();
-    struct trainer *slow = open_trainer(&f, &o);
+    struct trainer *slow = trainers_open(&f.schema, &o);
     o.optimizer.rate = 0.9;
     o.optimizer.dense_rate = 0.9;
-    struct trainer *fast = open_trainer(&f, &o);
-    feed(slow, &f, 0, 32);
-    feed(fast, &f, 0, 32);
+    struct trainer *fast = trainers_open(&f.schema, &o);
+    trainers_feed(slow, &f.stream, 0, 32);
+    trainers_feed(fast, &f.stream, 0, 32);
     assert_memory_equal(slow->metrics.window, fast->metrics.window,
                         32 * sizeof *slow->metrics.window);
-    feed(slow, &f, 32, 64);
-    feed(fast, &f, 32, 64);
+    trainers_feed(slow, &f.stream, 32, 64);
+    trainers_feed(fast, &f.stream, 32, 64);
     assert_memory_not_equal(slow->metrics.window, fast->metrics.window,
                             64 * sizeof *slow->metrics.window);
     trainer_close(slow);
@@ -424,11 +401,11 @@ static void test_sampled_negatives(void **state)
     setup(&f);
     struct trainer_options o = trainers_options();
     o.optimizer.kind = OPTIMIZER_SGD;
-    struct trainer *t = open_trainer(&f, &o);
+    struct trainer *t = trainers_open(&f.schema, &o);
     for (uint32_t i = 0; i < 32; i++) {
         f.stream.examples[i].sample_rate = 0.1f;
     }
-    feed(t, &f, 0, 32);
+    trainers_feed(t, &f.stream, 0, 32);
     double weight = 0.0;
     for (uint32_t i = 0; i < 32; i++) {
         double z = (double)t->logit[i] + log(10.0);
@@ -451,8 +428,8 @@ static void test_non_finite_batches_are_skipped(void **state)
     struct trainer_options o = trainers_options();
     o.model.mlp.activation = ACT_DICE;
     o.model.unit.activation = ACT_DICE;
-    struct trainer *t = open_trainer(&f, &o);
-    feed(t, &f, 0, 64);
+    struct trainer *t = trainers_open(&f.schema, &o);
+    trainers_feed(t, &f.stream, 0, 64);
     uint64_t bad_key = f.stream.examples[64].ids[0];
     uint32_t bad_row;
     assert_int_equal(table_need(&t->table[0], &bad_key, &bad_row, 1, NULL), 0);
@@ -463,7 +440,7 @@ static void test_non_finite_batches_are_skipped(void **state)
     float *before = malloc(n * sizeof *before);
     memcpy(before, model_values(t->model), n * sizeof *before);
     uint64_t predicted = t->metrics.examples;
-    feed(t, &f, 64, 96);
+    trainers_feed(t, &f.stream, 64, 96);
     assert_int_equal(t->counters.batches_skipped, 1);
     assert_int_equal(t->counters.batches, 3);
     assert_int_equal(trainer_seq(t), 96);
@@ -471,7 +448,7 @@ static void test_non_finite_batches_are_skipped(void **state)
     assert_memory_equal(before, model_values(t->model), n * sizeof *before);
     assert_true(table_row(&t->table[0], bad_row)->count == count);
     table_row(&t->table[0], bad_row)->value[0] = kept;
-    feed(t, &f, 96, 128);
+    trainers_feed(t, &f.stream, 96, 128);
     assert_int_equal(t->counters.batches_skipped, 1);
     assert_memory_not_equal(before, model_values(t->model), n * sizeof *before);
     free(before);
@@ -485,15 +462,15 @@ static void test_forgetting_a_user(void **state)
     struct fixture f;
     setup(&f);
     struct trainer_options o = trainers_options();
-    struct trainer *t = open_trainer(&f, &o);
+    struct trainer *t = trainers_open(&f.schema, &o);
     uint64_t user_id = f.stream.examples[3].ids[2], item = f.stream.examples[3].ids[0];
     f.stream.examples[40].kind = EXAMPLE_FORGET;
     f.stream.examples[40].counts = (const uint8_t[]){0, 0, 1, 0};
     f.stream.examples[40].ids = &user_id;
-    feed(t, &f, 0, 40);
+    trainers_feed(t, &f.stream, 0, 40);
     assert_non_null(row_of(t, 2, user_id));
     assert_int_equal(trainer_seq(t), 32);
-    feed(t, &f, 40, 41); /* closes the open batch of 8, then forgets */
+    trainers_feed(t, &f.stream, 40, 41); /* closes the open batch of 8, then forgets */
     assert_int_equal(trainer_seq(t), 41);
     assert_int_equal(t->counters.batches, 2);
     assert_int_equal(t->counters.examples, 40);
@@ -524,21 +501,21 @@ static void test_m10_restore_goes_on_bit_for_bit(void **state)
         o.regularizer.lambda = 0.01;
         o.metrics_window = 100; /* full, and not at its beginning, at the moment of the copy */
         o.model.mlp.activation = ACT_DICE;
-        struct trainer *whole = open_trainer(&f, &o);
-        feed(whole, &f, 0, 333);
+        struct trainer *whole = trainers_open(&f.schema, &o);
+        trainers_feed(whole, &f.stream, 0, 333);
         struct snapshot *s = NULL;
         assert_int_equal(trainer_snapshot(whole, &s, NULL), 0);
         assert_int_equal(s->trained_seq, 320);
         assert_non_null(strstr(s->metrics_json, "\"examples\":320"));
-        feed(whole, &f, 333, EXAMPLES);
+        trainers_feed(whole, &f.stream, 333, EXAMPLES);
 
-        struct trainer *again = open_trainer(&f, &o);
+        struct trainer *again = trainers_open(&f.schema, &o);
         assert_int_equal(snapshot_sort(s, NULL), 0); /* rows in another order than they came */
         struct undine_err err = {0};
         assert_int_equal(trainer_restore(again, s, &err), 0);
         snapshot_free(s);
         assert_int_equal(trainer_seq(again), 320);
-        feed(again, &f, 320, EXAMPLES);
+        trainers_feed(again, &f.stream, 320, EXAMPLES);
         assert_true(trainers_equal(whole, again));
         struct trainer_metrics a, b;
         trainer_metrics(whole, &a);
@@ -566,8 +543,8 @@ static void test_m10_what_is_learned_is_not_learned_again(void **state)
     struct snapshot *s = NULL;
     o.regularizer.kind = REGULARIZER_MBA;
     o.regularizer.lambda = 0.01;
-    struct trainer *once = open_trainer(&f, &o), *again = open_trainer(&f, &o);
-    feed(once, &f, 0, 320);
+    struct trainer *once = trainers_open(&f.schema, &o), *again = trainers_open(&f.schema, &o);
+    trainers_feed(once, &f.stream, 0, 320);
     assert_int_equal(trainer_snapshot(once, &s, &err), 0);
     assert_int_equal(trainer_restore(again, s, &err), 0);
     snapshot_free(s);
@@ -576,8 +553,8 @@ static void test_m10_what_is_learned_is_not_learned_again(void **state)
     assert_int_equal(trainer_learn(again, &old, UINT32_MAX, &err), 0);
     assert_true(trainers_equal(once, again));
     assert_int_equal(again->counters.steps, 10);
-    feed(once, &f, 320, EXAMPLES);
-    feed(again, &f, 64, EXAMPLES);
+    trainers_feed(once, &f.stream, 320, EXAMPLES);
+    trainers_feed(again, &f.stream, 64, EXAMPLES);
     assert_true(trainers_equal(once, again));
     assert_int_equal(again->counters.examples, trainer_seq(again));
     trainer_close(once);
@@ -591,26 +568,26 @@ static void test_restore_refuses_what_does_not_fit(void **state)
     struct fixture f;
     setup(&f);
     struct trainer_options o = trainers_options();
-    struct trainer *t = open_trainer(&f, &o);
-    feed(t, &f, 0, 64);
+    struct trainer *t = trainers_open(&f.schema, &o);
+    trainers_feed(t, &f.stream, 0, 64);
     struct snapshot *s = NULL;
     assert_int_equal(trainer_snapshot(t, &s, NULL), 0);
     struct undine_err err = {0};
 
     struct trainer_options other = o;
     other.optimizer.kind = OPTIMIZER_ADAM;
-    struct trainer *adam = open_trainer(&f, &other);
+    struct trainer *adam = trainers_open(&f.schema, &other);
     assert_int_equal(trainer_restore(adam, s, &err), UNDINE_ESTATE);
     trainer_close(adam);
 
     other = o;
     other.model.mlp.hidden[0] = 33;
-    struct trainer *wide = open_trainer(&f, &other);
+    struct trainer *wide = trainers_open(&f.schema, &other);
     assert_int_equal(trainer_restore(wide, s, &err), UNDINE_ESTATE);
     trainer_close(wide);
 
     s->n_train = 0;
-    struct trainer *bare = open_trainer(&f, &o);
+    struct trainer *bare = trainers_open(&f.schema, &o);
     assert_int_equal(trainer_restore(bare, s, &err), UNDINE_ESTATE);
     trainer_close(bare);
     snapshot_free(s);
@@ -624,10 +601,10 @@ static void test_the_memory_bound_stops_training(void **state)
     struct fixture f;
     setup(&f);
     struct trainer_options o = trainers_options();
-    struct trainer *t = open_trainer(&f, &o);
+    struct trainer *t = trainers_open(&f.schema, &o);
     o.memory_max_bytes = t->budget.used_bytes + 100000; /* not even a segment for every table */
     trainer_close(t);
-    t = open_trainer(&f, &o);
+    t = trainers_open(&f.schema, &o);
     struct example_block block = example_stream_block(&f.stream, 0, EXAMPLES);
     struct undine_err err = {0};
     assert_int_equal(trainer_learn(t, &block, UINT32_MAX, &err), UNDINE_EFULL);
@@ -665,11 +642,11 @@ static void test_metrics_from_another_thread(void **state)
     struct fixture f;
     setup(&f);
     struct trainer_options o = trainers_options();
-    struct watch w = {.trainer = open_trainer(&f, &o)};
+    struct watch w = {.trainer = trainers_open(&f.schema, &o)};
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, watch_metrics, &w), 0);
     for (uint32_t i = 0; i < EXAMPLES; i += 20) {
-        feed(w.trainer, &f, i, i + 20);
+        trainers_feed(w.trainer, &f.stream, i, i + 20);
     }
     atomic_store(&w.stop, true);
     assert_int_equal(pthread_join(thread, NULL), 0);

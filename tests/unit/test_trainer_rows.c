@@ -57,29 +57,6 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct trainer *open_trainer(const struct fixture *f, const struct trainer_options *o)
-{
-    struct trainer *t = NULL;
-    struct undine_err err = {0};
-    int rc = trainer_open(&t, &f->schema, o, &err);
-    if (rc < 0) {
-        print_error("%s\n", err.msg);
-    }
-    assert_int_equal(rc, 0);
-    return t;
-}
-
-static void feed(struct trainer *t, const struct fixture *f, uint32_t from, uint32_t to)
-{
-    struct example_block block = example_stream_block(&f->stream, from, to);
-    struct undine_err err = {0};
-    int rc = trainer_learn(t, &block, UINT32_MAX, &err);
-    if (rc < 0) {
-        print_error("%s\n", err.msg);
-    }
-    assert_true(rc >= 0);
-}
-
 /* Write the trainer to disk and go on with another one that was restored from there. */
 static struct trainer *restart(const struct fixture *f, struct trainer *t,
                                const struct trainer_options *o)
@@ -96,7 +73,7 @@ static struct trainer *restart(const struct fixture *f, struct trainer *t,
     struct restore_progress progress = {0};
     struct trainer_options watched = *o;
     watched.progress = &progress;
-    t = open_trainer(f, &watched);
+    t = trainers_open(&f->schema, &watched);
     assert_int_equal(trainer_restore(t, s, &err), 0);
     assert_int_equal(progress.phase, RESTORE_ROWS);
     assert_true(progress.total > 0 && progress.done == progress.total);
@@ -114,10 +91,10 @@ static void sweep(struct trainer *t)
 static struct trainer_metrics compare_with_restarts(const struct fixture *f,
                                                     const struct trainer_options *o)
 {
-    struct trainer *whole = open_trainer(f, o), *cut = open_trainer(f, o);
+    struct trainer *whole = trainers_open(&f->schema, o), *cut = trainers_open(&f->schema, o);
     for (uint32_t at = 0; at < EXAMPLES; at += 320) {
-        feed(whole, f, at, at + 320);
-        feed(cut, f, at, at + 320);
+        trainers_feed(whole, &f->stream, at, at + 320);
+        trainers_feed(cut, &f->stream, at, at + 320);
         struct trainer_metrics a, b;
         trainer_metrics(whole, &a);
         trainer_metrics(cut, &b);
@@ -178,9 +155,9 @@ static void test_a_row_goes_on_its_day(void **state)
     struct trainer_options o = trainers_options();
     o.max_delay_ms = DAY_MS;
     o.expire_after_ms = 2 * DAY_MS - 1; /* rounded up to two days */
-    struct trainer *t = open_trainer(f, &o);
+    struct trainer *t = trainers_open(&f->schema, &o);
     for (uint32_t at = 0; at < 8 * A_DAY; at += 32) {
-        feed(t, f, at, at + 32);
+        trainers_feed(t, &f->stream, at, at + 32);
         uint32_t today = 20000 + (at + 31) / A_DAY;
         sweep(t);
         for (uint32_t k = 0; k < f->schema.n_tables; k++) {
@@ -200,13 +177,13 @@ static void test_off_means_that_nothing_goes(void **state)
     const struct fixture *f = *state;
     struct trainer_options o = trainers_options();
     o.max_delay_ms = DAY_MS;
-    struct trainer *plain = open_trainer(f, &o);
+    struct trainer *plain = trainers_open(&f->schema, &o);
     o.expire_after_ms = 1000 * DAY_MS;
     o.memory_max_bytes = 1 << 28;
     o.memory_full = RETENTION_EVICT;
-    struct trainer *kept = open_trainer(f, &o);
-    feed(plain, f, 0, 1600);
-    feed(kept, f, 0, 1600);
+    struct trainer *kept = trainers_open(&f->schema, &o);
+    trainers_feed(plain, &f->stream, 0, 1600);
+    trainers_feed(kept, &f->stream, 0, 1600);
     struct trainer_metrics m;
     trainer_metrics(plain, &m);
     print_message("auc %.4f\n", m.auc);
