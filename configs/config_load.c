@@ -308,14 +308,14 @@ static int load_mapping(struct loader *l, const yaml_node_t *node, const char *p
 
 static int fail_yaml(struct loader *l, const yaml_parser_t *parser)
 {
-    if (parser->error == YAML_MEMORY_ERROR) {
+    /* Some of libyaml's allocations fail without a word; every other failure has one. */
+    if (parser->error == YAML_MEMORY_ERROR || parser->error == YAML_NO_ERROR) {
         return undine_err_set(l->err, UNDINE_ENOMEM, "%s: out of memory", l->c->file);
     }
     struct config_where where = {l->c->file, parser->problem_mark.line + 1};
-    return config_fail(l->err, &where, "not YAML: %s%s%s",
-                       parser->problem != NULL ? parser->problem : "unknown",
-                       parser->context != NULL ? ", " : "",
-                       parser->context != NULL ? parser->context : "");
+    return config_fail(
+        l->err, &where, "not YAML: %s%s%s", parser->problem != NULL ? parser->problem : "unknown",
+        parser->context != NULL ? ", " : "", parser->context != NULL ? parser->context : "");
 }
 
 static int load_document(struct loader *l)
