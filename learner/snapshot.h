@@ -10,6 +10,8 @@
 #include "learner/model/model.h"
 #include "learner/model/row.h"
 
+#include <stdbool.h>
+
 struct norms;
 
 struct snapshot_table {
@@ -23,6 +25,9 @@ struct snapshot_table {
     float *count;  /* (n) n_j */
     uint32_t *seen_day; /* (n) event day of the last touch */
     uint32_t *stamp;    /* (n) training step of the last touch */
+    uint64_t n_removed; /* of a delta; else 0 */
+    uint64_t *removed;  /* (n_removed) ids of the base that have no row any more, ascending after
+                           snapshot_sort; none of them is in key */
 };
 
 /* Named arrays of anything else: optimizer state of the dense part, metric state. */
@@ -44,7 +49,12 @@ struct snapshot_array {
 enum {
     SNAPSHOT_ARRAYS_MAX = 1024
 }; /* train: 250 of the optimizer, 128 of slices, 128 frozen, 40 */
+/* A delta is everything but the rows that did not change: its tables, and what waits, hold the rows
+ * that were made or touched since the snapshot that the learner gave away before, its base, and the
+ * ids that went since then.  Arrays, counts and metrics are whole.  Base and delta are together the
+ * snapshot that would have been taken instead. */
 struct snapshot {
+    bool delta;
     struct schema schema;
     struct model_options model;
     struct row_init row_init[SCHEMA_TABLES_MAX];
