@@ -238,9 +238,9 @@ struct hash128 snapshot_digest(const struct snapshot *s)
     struct model_digest_tensor dense[SNAPSHOT_ARRAYS_MAX];
     for (uint32_t i = 0; i < s->n_tables; i++) {
         const struct snapshot_table *t = &s->table[i];
-        model_digest_name(&d, t->name);
-        model_digest_add(&d, t->key, t->n_rows * sizeof *t->key);
-        model_digest_add(&d, t->weight, t->n_rows * t->dim * sizeof *t->weight);
+        struct model_digest_rows rows = {0};
+        model_digest_rows_add(&rows, t->key, t->weight, t->n_rows, t->dim);
+        model_digest_table(&d, t->name, &rows);
     }
     for (uint32_t i = 0; i < s->n_dense; i++) {
         dense[i] = (struct model_digest_tensor){.name = s->dense[i].name,

@@ -90,7 +90,7 @@ uint64_t snapshot_array_bytes(const struct snapshot_array *a);
  * (an id twice). */
 int snapshot_sort(struct snapshot *s, struct undine_err *err);
 /* model_digest (learner/model/model_digest.h) of tables and dense arrays: equal for equal models,
- * and the same from a version on disk.  Needs sorted tables. */
+ * and the same from a version on disk.  Rows may stand in any order.  Not of a delta. */
 struct hash128 snapshot_digest(const struct snapshot *s);
 
 #endif

@@ -231,9 +231,9 @@ int version_reader_digest(const struct version_reader *r, struct hash128 *out,
     }
     for (uint32_t i = 0; i < r->manifest.schema.n_tables; i++) {
         const struct version_table *t = &r->table[i];
-        model_digest_name(&d, r->manifest.schema.tables[i].name);
-        model_digest_add(&d, t->key, t->n_rows * sizeof *t->key);
-        model_digest_add(&d, t->row, t->n_rows * t->width * sizeof *t->row);
+        struct model_digest_rows rows = {0};
+        model_digest_rows_add(&rows, t->key, t->row, t->n_rows, t->width);
+        model_digest_table(&d, r->manifest.schema.tables[i].name, &rows);
     }
     size_t n = 0;
     for (size_t i = 0; i < r->model.n; i++) {

@@ -10,7 +10,7 @@
 
 #include <math.h>
 
-static const char DIGEST[] = "0135764a1e6b088a637dfd56c964250b";
+static const char DIGEST[] = "c94fa21a49d37363e0e0acc15545a93e";
 /* Kernels of another processor may differ in the last bits. */
 static const float SCORES[] = {0.513475776f, 0.500011623f, 0.50243187f};
 
