@@ -1,6 +1,7 @@
 #include "learner/snapshot.h"
 
 #include "learner/model/model_digest.h"
+#include "learner/model/version_reader.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@ struct snapshot *snapshot_new(void)
 void snapshot_free(struct snapshot *s)
 {
     if (s != NULL) {
+        version_reader_close(s->mapped);
         arena_release(&s->memory);
         free(s);
     }
@@ -180,11 +182,15 @@ static int ascending(const struct snapshot_table *t, struct undine_err *err)
     return order;
 }
 
-static int sort_table(struct snapshot_table *t, struct undine_err *err)
+static int sort_table(struct snapshot_table *t, bool mapped, struct undine_err *err)
 {
     int rc = ascending(t, err);
     if (rc != 0) {
         return rc < 0 ? rc : UNDINE_OK;
+    }
+    if (mapped) {
+        return undine_err_set(err, UNDINE_ECORRUPT, "table `%s` of the version is not sorted",
+                              t->name);
     }
     const struct column columns[N_COLUMNS] = {
         {(uint8_t *)t->key, sizeof *t->key},
@@ -224,10 +230,10 @@ int snapshot_sort(struct snapshot *s, struct undine_err *err)
 {
     int rc = UNDINE_OK;
     for (uint32_t i = 0; rc == UNDINE_OK && i < s->n_tables; i++) {
-        rc = sort_table(&s->table[i], err);
+        rc = sort_table(&s->table[i], s->mapped != NULL, err);
     }
     for (uint32_t i = 0; rc == UNDINE_OK && i < s->n_waiting; i++) {
-        rc = sort_table(&s->waiting[i], err);
+        rc = sort_table(&s->waiting[i], s->mapped != NULL, err);
     }
     return rc;
 }

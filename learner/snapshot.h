@@ -1,6 +1,8 @@
 /* snapshot.h: everything that a model is at one moment, in plain arrays, ready to be written or
  * compared.  The learner fills one at a batch boundary and gives it away; the publisher owns it
- * from then on, so nothing in it points into the learner. */
+ * from then on, so nothing in it points into the learner.  One that version_load made has the rows
+ * of its tables, and of what waits, where they lie in the version's files: sorted, and read only.
+ */
 #ifndef UNDINE_LEARNER_SNAPSHOT_H
 #define UNDINE_LEARNER_SNAPSHOT_H
 
@@ -13,6 +15,7 @@
 #include <stdbool.h>
 
 struct norms;
+struct version_reader;
 
 struct snapshot_table {
     char name[SCHEMA_NAME_MAX];
@@ -72,7 +75,8 @@ struct snapshot {
     char *metrics_json;  /* progressive metrics at this moment, for the manifest */
     struct norms *norms; /* norms_attach; version_write does so */
     char *norms_json;
-    struct arena memory; /* owns all of the above */
+    struct arena memory;           /* owns all of the above, but what lies in: */
+    struct version_reader *mapped; /* owned; NULL = nothing does */
 };
 
 struct snapshot *snapshot_new(void);

@@ -24,6 +24,7 @@
 #include "learner/trainer_state.h"
 
 #include "learner/metrics_state.h"
+#include "learner/model/mapped_file.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -31,7 +32,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_COUNTERS = 7, N_RETENTION = 3, METRICS_JSON_MAX = 2048, ROWS_RUN = 1024 };
+enum {
+    N_COUNTERS = 7,
+    N_RETENTION = 3,
+    METRICS_JSON_MAX = 2048,
+    ROWS_RUN = 1024,
+    ROWS_PASSED = 64 * ROWS_RUN
+};
 _Static_assert(sizeof(struct guard) == (2 + 4 + SCHEMA_FIELDS_MAX) * sizeof(uint64_t),
                "docs/formats.md says where each of its numbers stands");
 _Static_assert(sizeof(struct retention_counters) == N_RETENTION * sizeof(uint64_t),
@@ -379,7 +386,22 @@ static int restore_rows(struct table *t, const struct snapshot_table *from, cons
     return UNDINE_OK;
 }
 
-static int restore_table(struct table *t, const struct snapshot_table *from, bool raw,
+/* Rows [begin, end) are in the table: what they lie in need not stay in memory beside it. */
+static void pass_rows(const struct snapshot_table *from, const float *weight, uint64_t begin,
+                      uint64_t end)
+{
+    uint64_t n = end - begin, dim = from->dim, slots = from->n_slots;
+    mapped_file_pass(from->key + begin, n * sizeof *from->key);
+    mapped_file_pass(weight + begin * dim, n * dim * sizeof *weight);
+    mapped_file_pass(from->count + begin, n * sizeof *from->count);
+    mapped_file_pass(from->seen_day + begin, n * sizeof *from->seen_day);
+    mapped_file_pass(from->stamp + begin, n * sizeof *from->stamp);
+    if (slots > 0) {
+        mapped_file_pass(from->slot + begin * slots, n * slots * sizeof *from->slot);
+    }
+}
+
+static int restore_table(struct table *t, const struct snapshot_table *from, bool mapped, bool raw,
                          struct restore_progress *progress, struct undine_err *err)
 {
     if (from->dim != t->opt.dim || from->n_slots != t->opt.n_slots) {
@@ -390,6 +412,7 @@ static int restore_table(struct table *t, const struct snapshot_table *from, boo
     }
     const float *weight = raw && from->raw != NULL ? from->raw : from->weight;
     bool had_shared = from->n_rows > 0 && from->key[0] == 0; /* row 0, and first when sorted too */
+    uint64_t passed = 0;
     int rc = UNDINE_OK;
     for (uint64_t at = had_shared && !t->opt.shared; rc == UNDINE_OK && at < from->n_rows;
          at += ROWS_RUN) {
@@ -397,6 +420,10 @@ static int restore_table(struct table *t, const struct snapshot_table *from, boo
         size_t n = left < ROWS_RUN ? (size_t)left : ROWS_RUN;
         rc = restore_rows(t, from, weight, at, n, err);
         restore_progress_add(progress, n);
+        if (mapped && at + n - passed >= ROWS_PASSED) {
+            pass_rows(from, weight, passed, at + n);
+            passed = at + n;
+        }
     }
     if (rc == UNDINE_OK && t->n_rows + had_shared != from->n_rows + t->opt.shared) {
         rc = undine_err_set(err, UNDINE_ECORRUPT, "table `%s` holds an id twice", from->name);
@@ -415,7 +442,8 @@ static int restore_rows_all(struct trainer *t, const struct snapshot *s, struct 
     int rc =
         regularizer_restore(&t->regularizer, t->schema.n_tables, s, t->counters.steps, &raw, err);
     for (uint32_t k = 0; rc == UNDINE_OK && k < t->schema.n_tables; k++) {
-        rc = restore_table(&t->table[k], &s->table[k], raw, t->opt.progress, err);
+        rc =
+            restore_table(&t->table[k], &s->table[k], s->mapped != NULL, raw, t->opt.progress, err);
     }
     /* Versions from before there was retention have dropped nothing. */
     if (rc == UNDINE_OK && snapshot_find(s->train, s->n_train, "trainer.retention") != NULL) {

@@ -295,11 +295,11 @@ static int lacks(struct undine_err *err, const char *table, const char *what)
                           table, what);
 }
 
-/* A copy in the snapshot's memory of a tensor that has this shape; NULL where there is none or
- * memory is out (then *rc). */
-static void *copy_column(struct snapshot *s, const struct safetensors *file, const char *table,
-                         const char *what, enum safetensors_type type, uint64_t rows,
-                         uint64_t *cols, struct undine_err *err, int *rc)
+/* The tensor of this shape where it lies in the mapped file; NULL where there is none (then *rc).
+ */
+static void *map_column(const struct safetensors *file, const char *table, const char *what,
+                        enum safetensors_type type, uint64_t rows, uint64_t *cols,
+                        struct undine_err *err, int *rc)
 {
     char name[SAFETENSORS_NAME_MAX];
     version_tensor_name(name, table, what);
@@ -308,43 +308,34 @@ static void *copy_column(struct snapshot *s, const struct safetensors *file, con
         *rc = lacks(err, table, what);
         return NULL;
     }
-    void *copy = arena_alloc(&s->memory, safetensors_bytes(t));
-    if (copy == NULL) {
-        *rc = no_memory(err);
-        return NULL;
-    }
-    memcpy(copy, t->data, safetensors_bytes(t));
     *cols = t->cols;
-    return copy;
+    return (void *)(uintptr_t)t->data; /* read only: snapshot.h */
 }
 
-static int load_train_columns(struct snapshot *s, struct snapshot_table *t,
-                              const struct safetensors *file, struct undine_err *err)
+static int load_train_columns(struct snapshot_table *t, const struct safetensors *file,
+                              struct undine_err *err)
 {
     char name[SAFETENSORS_NAME_MAX];
     uint64_t slots = 0, raw = t->dim, none = 0;
     int rc = UNDINE_OK;
     version_tensor_name(name, t->name, "slots");
     if (safetensors_find(file, name) != NULL) {
-        t->slot =
-            copy_column(s, file, t->name, "slots", SAFETENSORS_F32, t->n_rows, &slots, err, &rc);
+        t->slot = map_column(file, t->name, "slots", SAFETENSORS_F32, t->n_rows, &slots, err, &rc);
         t->n_slots = (uint32_t)slots;
     }
     version_tensor_name(name, t->name, "raw");
     if (rc == UNDINE_OK && safetensors_find(file, name) != NULL) {
-        t->raw = copy_column(s, file, t->name, "raw", SAFETENSORS_F32, t->n_rows, &raw, err, &rc);
+        t->raw = map_column(file, t->name, "raw", SAFETENSORS_F32, t->n_rows, &raw, err, &rc);
     }
     if (rc == UNDINE_OK) {
-        t->count =
-            copy_column(s, file, t->name, "count", SAFETENSORS_F32, t->n_rows, &none, err, &rc);
+        t->count = map_column(file, t->name, "count", SAFETENSORS_F32, t->n_rows, &none, err, &rc);
     }
     if (rc == UNDINE_OK) {
         t->seen_day =
-            copy_column(s, file, t->name, "seen_day", SAFETENSORS_U32, t->n_rows, &none, err, &rc);
+            map_column(file, t->name, "seen_day", SAFETENSORS_U32, t->n_rows, &none, err, &rc);
     }
     if (rc == UNDINE_OK) {
-        t->stamp =
-            copy_column(s, file, t->name, "stamp", SAFETENSORS_U32, t->n_rows, &none, err, &rc);
+        t->stamp = map_column(file, t->name, "stamp", SAFETENSORS_U32, t->n_rows, &none, err, &rc);
     }
     if (rc == UNDINE_OK && (none != 0 || raw != t->dim || (t->slot != NULL && slots == 0))) {
         rc = lacks(err, t->name, "shape");
@@ -368,22 +359,21 @@ static int load_waiting(struct snapshot *s, uint32_t i, const struct safetensors
     s->n_waiting = i + 1; /* a table without them has none */
     uint64_t cols = 0, all = 0;
     int rc = UNDINE_OK;
-    w->key =
-        copy_column(s, file, w->name, "waiting_keys", SAFETENSORS_U64, w->n_rows, &cols, err, &rc);
+    w->key = map_column(file, w->name, "waiting_keys", SAFETENSORS_U64, w->n_rows, &cols, err, &rc);
     all |= cols;
     if (rc == UNDINE_OK) {
-        w->count = copy_column(s, file, w->name, "waiting_count", SAFETENSORS_F32, w->n_rows, &cols,
-                               err, &rc);
+        w->count =
+            map_column(file, w->name, "waiting_count", SAFETENSORS_F32, w->n_rows, &cols, err, &rc);
         all |= cols;
     }
     if (rc == UNDINE_OK) {
-        w->seen_day = copy_column(s, file, w->name, "waiting_seen_day", SAFETENSORS_U32, w->n_rows,
-                                  &cols, err, &rc);
+        w->seen_day = map_column(file, w->name, "waiting_seen_day", SAFETENSORS_U32, w->n_rows,
+                                 &cols, err, &rc);
         all |= cols;
     }
     if (rc == UNDINE_OK) {
-        w->stamp = copy_column(s, file, w->name, "waiting_stamp", SAFETENSORS_U32, w->n_rows, &cols,
-                               err, &rc);
+        w->stamp =
+            map_column(file, w->name, "waiting_stamp", SAFETENSORS_U32, w->n_rows, &cols, err, &rc);
         all |= cols;
     }
     return rc == UNDINE_OK && all != 0 ? lacks(err, w->name, "waiting_keys") : rc;
@@ -397,18 +387,13 @@ static int load_tables(struct snapshot *s, const struct version_reader *r, bool 
     for (uint32_t i = 0; rc == UNDINE_OK && i < s->n_tables; i++) {
         const struct version_table *from = &r->table[i];
         struct snapshot_table *t = &s->table[i];
-        size_t weight_bytes = from->n_rows * from->width * sizeof *from->row;
-        *t = (struct snapshot_table){.dim = from->width, .n_rows = from->n_rows};
+        *t = (struct snapshot_table){.dim = from->width,
+                                     .n_rows = from->n_rows,
+                                     .key = (uint64_t *)(uintptr_t)from->key,
+                                     .weight = (float *)(uintptr_t)from->row};
         memcpy(t->name, s->schema.tables[i].name, sizeof t->name);
-        t->key = arena_alloc(&s->memory, from->n_rows * sizeof *from->key);
-        t->weight = arena_alloc(&s->memory, weight_bytes);
-        if (t->key == NULL || t->weight == NULL) {
-            return no_memory(err);
-        }
-        memcpy(t->key, from->key, from->n_rows * sizeof *from->key);
-        memcpy(t->weight, from->row, weight_bytes);
         if (with_train) {
-            rc = load_train_columns(s, t, &r->train, err);
+            rc = load_train_columns(t, &r->train, err);
             rc = rc < 0 ? rc : load_waiting(s, i, &r->train, err);
         }
     }
@@ -474,6 +459,9 @@ int version_load(const char *path, bool with_train, struct snapshot **out,
     if (rc < 0) {
         return rc;
     }
+    /* Every byte was looked at, and the trainer's tables need the memory. */
+    mapped_file_pass(r->model_file.data, r->model_file.len);
+    mapped_file_pass(r->train_file.data, r->train_file.len);
     struct snapshot *s = snapshot_new();
     if (s == NULL) {
         rc = no_memory(err);
@@ -487,8 +475,9 @@ int version_load(const char *path, bool with_train, struct snapshot **out,
     if (info != NULL) {
         info_of(info, &r->manifest);
     }
+    s->mapped = r; /* what its tables lie in */
     *out = s;
-    s = NULL;
+    return UNDINE_OK;
 out:
     snapshot_free(s);
     version_reader_close(r);
@@ -569,7 +558,8 @@ static int try_restore(const char *dir, uint64_t number, uint64_t seq_min, uint6
     if (rc == UNDINE_OK) {
         rc = version_load(path, true, out, info, why);
     }
-    if (rc == UNDINE_EVERSION) { /* to go on from an older one would fork what a newer program made */
+    if (rc ==
+        UNDINE_EVERSION) { /* to go on from an older one would fork what a newer program made */
         (void)undine_err_prefix(why, "version %s", name);
     }
     return rc == UNDINE_OK ? 1 : rc == UNDINE_ENOMEM || rc == UNDINE_EVERSION ? rc : 0;

@@ -61,3 +61,12 @@ void mapped_file_close(struct mapped_file *m)
         *m = (struct mapped_file){0};
     }
 }
+
+void mapped_file_pass(const void *at, size_t len)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = (uintptr_t)at & ~(page - 1), end = ((uintptr_t)at + len) & ~(page - 1);
+    if (begin < end) { /* a page whose end is still to be read comes back by itself */
+        (void)madvise((void *)begin, end - begin, MADV_DONTNEED);
+    }
+}

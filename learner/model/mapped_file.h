@@ -19,5 +19,8 @@ struct mapped_file {
  * with the path. */
 int mapped_file_open(struct mapped_file *out, const char *path, struct undine_err *err);
 void mapped_file_close(struct mapped_file *m); /* NULL-safe, and fine on a zeroed one */
+/* Bytes of a mapped file that are read and not wanted again soon: they stay where they are, but
+ * need not stay in memory. */
+void mapped_file_pass(const void *at, size_t len);
 
 #endif
