@@ -279,7 +279,8 @@ int version_write(const char *dir, struct snapshot *s, const struct version_extr
         rc = write_next(dir, s, extra, &info, err);
     }
     if (rc == UNDINE_OK && publish) {
-        rc = version_publish(dir, &info, err);
+        int published = version_publish(dir, &info, err);
+        rc = published < 0 ? published : UNDINE_OK;
     }
     if (rc == UNDINE_OK && out != NULL) {
         *out = info;
@@ -487,8 +488,8 @@ out:
 /* ---- the directory ---- */
 
 /* Manifest of version `number` in dir, whose name must be its number. */
-static int read_info(const char *dir, uint64_t number, struct version_info *out,
-                     struct undine_err *err)
+int version_info_read(const char *dir, uint64_t number, struct version_info *out,
+                      struct undine_err *err)
 {
     char name[VERSION_NAME_MAX], path[VERSION_PATH_MAX];
     version_name(name, number);
@@ -522,7 +523,7 @@ int version_list(const char *dir, struct version_info *out, size_t n_max, struct
     }
     /* From the newest down into the end of `out`, then moved to its begin. */
     for (size_t i = n; rc != UNDINE_ENOMEM && i > 0 && found < n_max; i--) {
-        rc = read_info(dir, numbers[i - 1], &out[n_max - 1 - found], err);
+        rc = version_info_read(dir, numbers[i - 1], &out[n_max - 1 - found], err);
         found += rc == UNDINE_OK;
     }
     free(numbers);
@@ -544,7 +545,7 @@ static int try_restore(const char *dir, uint64_t number, uint64_t seq_min, uint6
 {
     char path[VERSION_PATH_MAX], name[VERSION_NAME_MAX];
     struct version_info found;
-    int rc = read_info(dir, number, &found, why);
+    int rc = version_info_read(dir, number, &found, why);
     if (rc == UNDINE_OK && (found.trained_seq < seq_min || found.trained_seq > seq_max)) {
         rc = undine_err_set(why, UNDINE_ESTATE,
                             "version %" PRIu64 " has learned the examples below %" PRIu64
@@ -584,38 +585,5 @@ int version_restore(const char *dir, uint64_t seq_min, uint64_t seq_max, struct 
         }
     }
     free(numbers);
-    return rc;
-}
-
-int version_retain(const char *dir, unsigned keep, uint64_t *oldest_seq, struct undine_err *err)
-{
-    UNDINE_ASSERT(keep >= 1);
-    uint64_t *numbers, current = UINT64_MAX, oldest = UINT64_MAX;
-    char name[VERSION_NAME_MAX];
-    size_t n;
-    unsigned kept = 0;
-    int rc = version_files_list(dir, &numbers, &n, err);
-    if (rc == UNDINE_OK && version_dir_current(dir, name, NULL) == UNDINE_OK) {
-        (void)version_number(&current, name);
-    }
-    for (size_t i = n; rc == UNDINE_OK && i > 0; i--) {
-        struct version_info info;
-        uint64_t number = numbers[i - 1];
-        version_name(name, number);
-        if (kept < keep || number == current) {
-            bool valid = read_info(dir, number, &info, NULL) == UNDINE_OK;
-            kept += valid;
-            oldest = valid && info.trained_seq < oldest ? info.trained_seq : oldest;
-        } else {
-            /* DROP(version_old): beyond `snapshot.keep`, not the published one */
-            FAULT("retain.before_remove");
-            rc = version_files_remove(dir, name, err);
-            FAULT("retain.after_remove");
-        }
-    }
-    free(numbers);
-    if (rc == UNDINE_OK) {
-        *oldest_seq = oldest == UINT64_MAX ? 0 : oldest;
-    }
     return rc;
 }

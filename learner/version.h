@@ -6,8 +6,9 @@
  *
  * A version appears whole or not at all: written under a temporary name, each file and the
  * directory fsynced, renamed, the parent fsynced; it goes the same way back.  What a crash left
- * under a temporary name is removed by the next write.  One process writes a directory (the store's
- * lock sees to that); readers need no lock.  Publisher thread. */
+ * under a temporary name is removed by the next write.  One process writes and retains versions (the
+ * store's lock sees to that); which of them is published others may change too (version_publish.h).
+ * Readers need no lock.  Publisher thread. */
 #ifndef UNDINE_LEARNER_VERSION_H
 #define UNDINE_LEARNER_VERSION_H
 
@@ -30,6 +31,7 @@ struct version_info {
     uint64_t trained_seq;
     int64_t event_time_ms, created_ms;
     uint64_t rows, bytes, examples;
+    bool refused; /* by the gate: a checkpoint, not for scorers */
     char digest[HASH128_HEX_LEN + 1];
 };
 
@@ -54,11 +56,16 @@ int version_load(const char *path, bool with_train, struct snapshot **out,
 /* The newest n_max versions whose manifest is valid, ascending; returns their number, 0 where DIR
  * does not exist, < 0 = error. */
 int version_list(const char *dir, struct version_info *out, size_t n_max, struct undine_err *err);
+/* What the manifest of version `number` says.  UNDINE_ENOTFOUND where there is none, and what reading
+ * one may say. */
+int version_info_read(const char *dir, uint64_t number, struct version_info *out,
+                      struct undine_err *err);
 /* Name of the published version; UNDINE_ENOTFOUND where nothing is published. */
 int version_current(const char *dir, char out[VERSION_NAME_MAX], struct undine_err *err);
-/* Remove all that is older than the newest `keep` (>= 1) versions with a valid manifest; the
- * published one always stays.  *oldest_seq = lowest trained_seq of the kept ones, 0 where there is
- * none: the example log may be trimmed below it. */
+/* Remove all but the newest `keep` (>= 1) versions with a valid manifest, the published one, and
+ * those that it could be rolled back to: published and not withdrawn, `keep` of them with it.
+ * *oldest_seq = lowest trained_seq of the newest, 0 where there is none: the example log may be
+ * trimmed below it. */
 int version_retain(const char *dir, unsigned keep, uint64_t *oldest_seq, struct undine_err *err);
 
 #endif

@@ -314,3 +314,18 @@ int version_files_rename(const char *dir, const char *from, const char *to, stru
     }
     return version_files_sync_dir(dir, err);
 }
+
+int version_files_rotate(const char *path, const char *name, const char *old, uint64_t bytes,
+                         struct undine_err *err)
+{
+    char file[VERSION_PATH_MAX];
+    struct stat st;
+    int rc = version_path(file, path, name, err);
+    if (rc < 0 || stat(file, &st) < 0 || (uint64_t)st.st_size < bytes) {
+        return rc;
+    }
+    FAULT("rotate.before_rename");
+    rc = version_files_rename(path, name, old, err);
+    FAULT("rotate.after_rename");
+    return rc;
+}

@@ -31,6 +31,9 @@ int version_files_text(const char *path, const char *name, const void *text, siz
  * is ended first.  A new file's name is fsynced too. */
 int version_files_append(const char *path, const char *name, const char *line, size_t len,
                          struct undine_err *err);
+/* Rename path/name to path/old where it has this many bytes or more, and fsync path. */
+int version_files_rotate(const char *path, const char *name, const char *old, uint64_t bytes,
+                         struct undine_err *err);
 /* The last size - 1 bytes of path/name and a NUL, all of them where they are fewer; "" where there
  * is no such file. */
 int version_files_tail(const char *path, const char *name, char *out, size_t size,

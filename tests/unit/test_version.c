@@ -424,13 +424,14 @@ static void test_retain_keeps_the_newest_and_the_published(void **state)
     /* A damaged version does not count as one of those that are kept. */
     version_fixture_overwrite(path_of("000000000005", MANIFEST_NAME).text, "{}", 2);
     assert_int_equal(version_retain(dir, 2, &oldest, &err), UNDINE_OK);
-    assert_int_equal(version_list(dir, info, 8, &err), 3);
-    assert_int_equal(info[0].number, 2);
-    assert_int_equal(info[1].number, 4);
-    assert_int_equal(info[2].number, 6);
-    assert_int_equal(oldest, 200);
-    assert_int_equal(access(path_of("000000000001", NULL).text, F_OK), -1);
-    assert_int_equal(access(path_of(".tmp-000000000001", NULL).text, F_OK), -1);
+    assert_int_equal(version_list(dir, info, 8, &err), 4);
+    assert_int_equal(info[0].number, 1); /* the published one's predecessor */
+    assert_int_equal(info[1].number, 2);
+    assert_int_equal(info[2].number, 4);
+    assert_int_equal(info[3].number, 6);
+    assert_int_equal(oldest, 400); /* what is there for scorers alone keeps no examples */
+    assert_int_equal(access(path_of("000000000003", NULL).text, F_OK), -1);
+    assert_int_equal(access(path_of(".tmp-000000000003", NULL).text, F_OK), -1);
 }
 
 static void test_numbers_are_never_used_again(void **state)
