@@ -18,6 +18,7 @@ static const struct command COMMANDS[] = {
     {"run", "the daemon: learn from Kafka, publish versions", cmd_run},
     {"replay", "learn from files or a past stretch of Kafka, report in JSON", cmd_replay},
     {"score", "score requests in bulk with the published version", cmd_score},
+    {"export", "a version as a graph and rows for onnxruntime", cmd_export},
     {"demo", "everything on this machine: broker, traffic, daemon, scorer", cmd_demo},
     {"inspect", "look into a store or a version, a live one too", cmd_inspect},
     {"generate", "a synthetic stream whose best possible model is known", cmd_generate},

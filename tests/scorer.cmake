@@ -22,7 +22,10 @@ set_target_properties(make_version PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_B
 undine_script_test(version_files integration/version_files.sh LABELS fast)
 if(NOT UNDINE_TSAN)
   undine_script_test(score integration/score.sh LABELS integration)
+  undine_script_test(export integration/export.sh LABELS integration once)
 endif()
+undine_test(test_onnx SOURCES unit/test_onnx.c support/version_fixture.c LIBS undine_ops LABELS fast)
+target_link_options(test_onnx PRIVATE LINKER:--wrap=malloc,--wrap=calloc,--wrap=realloc)
 undine_fuzz(fuzz_safetensors SOURCES fuzz/fuzz_safetensors.c LIBS undine_model CORPUS fuzz/corpus/safetensors)
 undine_fuzz(fuzz_manifest SOURCES fuzz/fuzz_manifest.c LIBS undine_model CORPUS fuzz/corpus/manifest)
 undine_test(test_golden_version SOURCES golden/test_golden_version.c

@@ -25,6 +25,10 @@ void version_fixture_schema(struct schema *s, const struct version_fixture *f)
     s->tables[FIELD_HOUR].dim = 3;
     s->sequences[0].length = f->full_model ? 50 : 10;
     s->sequences[0].own_tables = f->own_tables;
+    if (f->two_sequences) {
+        s->sequences[s->n_sequences++] = (struct schema_sequence){
+            .name = "carts", .length = 5, .n_fields = 1, .field = {FIELD_TAG}, .from_behavior = 2};
+    }
     require(schema_check(s, NULL) == UNDINE_OK, "schema", NULL);
 }
 
@@ -82,7 +86,19 @@ static void fill_table(struct snapshot *s, uint32_t which, const struct version_
     }
 }
 
-static void fill_dense(struct snapshot *s)
+/* A third of a normal more, and where it has to stay above 0, a half to three halves. */
+static void spread(struct model *m, const struct model_param *p)
+{
+    real *value = model_values(m) + p->offset;
+    struct random r = {hash_bytes(p->name, strlen(p->name))};
+    bool positive = strstr(p->name, ".var") != NULL || strstr(p->name, ".updates") != NULL;
+    for (size_t i = 0; i < (size_t)p->rows * p->cols; i++) {
+        value[i] =
+            positive ? (real)(0.5 + random_unit(&r)) : value[i] + (real)(random_normal(&r) / 3.0);
+    }
+}
+
+static void fill_dense(struct snapshot *s, const struct version_fixture *f)
 {
     struct model *m = NULL;
     struct undine_err err = {0};
@@ -93,6 +109,9 @@ static void fill_dense(struct snapshot *s)
         size_t size = (size_t)p[i].rows * p[i].cols;
         float *to = snapshot_dense(s, p[i].name, SNAPSHOT_F32, p[i].rows, p[i].cols);
         require(to != NULL, "memory", NULL);
+        if (f->spread) {
+            spread(m, &p[i]);
+        }
         memcpy(to, model_values(m) + p[i].offset, size * sizeof *to);
     }
     model_close(m);
@@ -117,7 +136,7 @@ struct snapshot *version_fixture_snapshot(const struct version_fixture *f)
                                                       s->schema.tables[i].dim};
         fill_table(s, i, f);
     }
-    fill_dense(s);
+    fill_dense(s, f);
     uint64_t *counters = snapshot_train(s, "trainer.counters", SNAPSHOT_U64, 3, 0);
     double *sums = snapshot_train(s, "metrics.sums", SNAPSHOT_F64, 2, 2);
     uint8_t *bytes = snapshot_train(s, "metrics.bytes", SNAPSHOT_U8, 5, 0);

@@ -13,6 +13,8 @@ struct version_fixture {
     void (*form)(struct model_options *o); /* changes the small model, or NULL */
     bool own_tables;                       /* of the sequence */
     bool shared;                           /* the first row is the shared one, of id 0 */
+    bool two_sequences;                    /* a second one, "carts", of tags alone */
+    bool spread; /* no dense parameter has the value that it begins with, biases and Dice's too */
     bool full_model; /* layers and sequence as wide as by default, for benchmarks */
 };
 
