@@ -1,202 +1,214 @@
-#include "ops/http.h"
+#include "ops/http_inside.h"
+
+#include "base/clock.h"
+#include "ops/http_listen.h"
 
 #include <errno.h>
-#include <microhttpd.h>
-#include <netdb.h>
-#include <stdbool.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
-    CONNECTIONS_MAX = 32,
-    CONNECTION_TIMEOUT_S = 10,
     CONNECTION_BYTES_MAX = 16384, /* request line and headers */
-    LISTEN_BACKLOG = 32
+    SWEEP_MS = 500,
+    DRAIN_POLL_MS = 10,
+    DRAIN_QUIET_MS = 100, /* no request for so long: nobody is in the middle of one */
+    PEM_BYTES_MAX = 1 << 20,
+    OPTIONS_MAX = 16
 };
 
-struct http {
-    struct MHD_Daemon *daemon;
-    const struct http_route *routes;
-    size_t n_routes;
-    uint16_t port;
-};
+/* ---- connections ---- */
 
-struct address {
-    char host[256], port[8];
-};
-
-/* "host:port", "[v6]:port" or ":port". */
-static int parse_listen(struct address *out, const char *listen, struct undine_err *err)
+/* MHD_NotifyConnectionCallback.  Its end is told before its descriptor is closed, so a descriptor
+ * in the list is never another's. */
+static void on_connection(void *payload, struct MHD_Connection *connection, void **context,
+                          enum MHD_ConnectionNotificationCode code)
 {
-    const char *colon = strrchr(listen, ':');
-    const char *host = listen;
-    size_t host_len = colon != NULL ? (size_t)(colon - listen) : 0;
-    if (host_len >= 2 && host[0] == '[' && host[host_len - 1] == ']') {
-        host++;
-        host_len -= 2;
-    } else if (memchr(host, ':', host_len) != NULL) {
-        colon =
-            NULL; /* an IPv6 address without brackets: where its port starts is anybody's guess */
+    struct http *h = payload;
+    struct http_connection *c = *context;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        c = calloc(1, sizeof *c);
+        *context = c;
+        if (c == NULL || info == NULL) {
+            return; /* then the idle timeout alone guards it */
+        }
+        c->fd = info->connect_fd;
+        atomic_init(&c->since_ns, clock_monotonic_ns());
+        (void)pthread_mutex_lock(&h->lock);
+        c->next = h->connections;
+        if (c->next != NULL) {
+            c->next->previous = c;
+        }
+        h->connections = c;
+        (void)pthread_mutex_unlock(&h->lock);
+        atomic_fetch_add(&h->counters.connections, 1);
+    } else if (c != NULL) {
+        (void)pthread_mutex_lock(&h->lock);
+        if (h->connections == c || c->previous != NULL) {
+            *(c->previous != NULL ? &c->previous->next : &h->connections) = c->next;
+            if (c->next != NULL) {
+                c->next->previous = c->previous;
+            }
+            atomic_fetch_sub(&h->counters.connections, 1);
+        }
+        (void)pthread_mutex_unlock(&h->lock);
+        free(c);
+        *context = NULL;
     }
-    char *end = NULL;
-    long port = colon != NULL ? strtol(colon + 1, &end, 10) : -1;
-    bool digits = colon != NULL && colon[1] >= '0' && colon[1] <= '9' && *end == '\0';
-    if (!digits || port < 0 || port > 65535 || host_len >= sizeof out->host) {
-        return undine_err_set(err, UNDINE_ECONFIG,
-                              "listen address `%s`: expected HOST:PORT, [IPV6]:PORT or :PORT",
-                              listen);
+}
+
+/* libmicrohttpd cuts who is silent for too long.  Who sends a byte now and then is cut here:
+ * between two answers lie at most an idle time and the time of a request. */
+static void sweep(void *payload)
+{
+    struct http *h = payload;
+    int64_t limit_ns = (h->opt.idle_timeout_ms + h->opt.request_timeout_ms) * 1000000;
+    int64_t now_ns = clock_monotonic_ns();
+    (void)pthread_mutex_lock(&h->lock);
+    for (struct http_connection *c = h->connections; c != NULL; c = c->next) {
+        if (!c->cut && now_ns - atomic_load(&c->since_ns) > limit_ns) {
+            c->cut = true;
+            (void)shutdown(c->fd, SHUT_RDWR);
+            atomic_fetch_add(&h->counters.cut, 1);
+        }
     }
-    if (host_len == 0) {
-        host = "127.0.0.1";
-        host_len = strlen(host);
+    (void)pthread_mutex_unlock(&h->lock);
+}
+
+/* ---- open ---- */
+
+/* libmicrohttpd says why it does not start here alone. */
+static void keep_failure(void *payload, const char *fmt, va_list ap)
+{
+    struct http *h = payload;
+    if (!atomic_load(&h->started)) {
+        (void)vsnprintf(h->failure, sizeof h->failure, fmt, ap);
+        h->failure[strcspn(h->failure, "\n")] = '\0';
     }
-    (void)snprintf(out->host, sizeof out->host, "%.*s", (int)host_len, host);
-    (void)snprintf(out->port, sizeof out->port, "%ld", port);
+}
+
+/* The text of a PEM file.  Caller frees. */
+static int read_pem(char **out, const char *path, struct undine_err *err)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) != 0) {
+        int why = errno;
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        return undine_err_sys(err, UNDINE_EIO, why, "`%s`", path);
+    }
+    size_t size = (size_t)st.st_size;
+    char *text = S_ISREG(st.st_mode) && size <= PEM_BYTES_MAX ? calloc(1, size + 1) : NULL;
+    ssize_t n = text != NULL ? read(fd, text, size) : -1;
+    (void)close(fd);
+    if (n != (ssize_t)size || n == 0) {
+        free(text);
+        return undine_err_set(err, UNDINE_EIO, "`%s` is not a PEM file that can be read", path);
+    }
+    *out = text;
     return UNDINE_OK;
 }
 
-/* Our own socket, because libmicrohttpd does not say why it could not make one. */
-static int open_socket(const char *listen_at, struct undine_err *err)
+static unsigned rounded_s(int64_t ms)
 {
-    struct address a;
-    int rc = parse_listen(&a, listen_at, err);
-    if (rc < 0) {
-        return rc;
+    return (unsigned)((ms + 999) / 1000);
+}
+
+static int start(struct http *h, int fd, const char *cert, const char *key, struct undine_err *err)
+{
+    unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_ERROR_LOG |
+                     (cert != NULL ? MHD_USE_TLS : 0);
+    struct MHD_OptionItem options[OPTIONS_MAX];
+    size_t n = 0;
+    if (h->opt.threads > 1) {
+        options[n++] =
+            (struct MHD_OptionItem){MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)h->opt.threads, NULL};
     }
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
-    struct addrinfo *found = NULL;
-    int gai = getaddrinfo(a.host, a.port, &hints, &found);
-    if (gai != 0) {
-        return undine_err_set(err, UNDINE_ECONFIG, "listen address `%s`: %s", listen_at,
-                              gai_strerror(gai));
+    if (cert != NULL) {
+        options[n++] =
+            (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)(uintptr_t)cert};
+        options[n++] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)key};
+        options[n++] = (struct MHD_OptionItem){
+            MHD_OPTION_HTTPS_PRIORITIES, 0,
+            (void *)(uintptr_t) "SECURE128:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"};
     }
-    const int yes = 1;
-    int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool ok = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) == 0 &&
-              bind(fd, found->ai_addr, found->ai_addrlen) == 0 && listen(fd, LISTEN_BACKLOG) == 0;
-    int why = errno;
-    freeaddrinfo(found);
-    if (ok) {
-        return fd;
+    options[n] = (struct MHD_OptionItem){MHD_OPTION_END, 0, NULL};
+    struct MHD_Daemon *daemon = MHD_start_daemon(
+        flags, 0, NULL, NULL, http_call, h, MHD_OPTION_EXTERNAL_LOGGER, keep_failure, h,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, http_call_over, h,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)h->opt.connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
+        rounded_s(h->opt.idle_timeout_ms), MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_BYTES_MAX, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+    if (daemon == NULL) {
+        return undine_err_set(err, UNDINE_EIO, "the HTTP server on `%s` did not start: %s",
+                              h->opt.listen,
+                              h->failure[0] != '\0' ? h->failure : "no reason given");
     }
-    if (fd >= 0) {
+    h->daemon = daemon;
+    atomic_store(&h->started, true);
+    return UNDINE_OK;
+}
+
+/* Read certificate and key where asked for, and start on the socket. */
+static int start_with_keys(struct http *h, int fd, struct undine_err *err)
+{
+    char *cert = NULL, *key = NULL;
+    int rc = UNDINE_OK;
+    if (h->opt.tls_cert != NULL && MHD_is_feature_supported(MHD_FEATURE_TLS) != MHD_YES) {
+        rc = undine_err_set(err, UNDINE_ECONFIG, "this build of libmicrohttpd knows no TLS");
+    }
+    if (rc == UNDINE_OK && h->opt.tls_cert != NULL) {
+        rc = read_pem(&cert, h->opt.tls_cert, err);
+    }
+    if (rc == UNDINE_OK && cert != NULL) {
+        rc = read_pem(&key, h->opt.tls_key, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = start(h, fd, cert, key, err); /* on failure, too, it owns the socket */
+    } else {
         (void)close(fd);
     }
-    return undine_err_sys(err, UNDINE_EIO, why, "listen address `%s`", listen_at);
-}
-
-static enum MHD_Result send_body(struct MHD_Connection *connection, int status,
-                                 const char *content_type, struct writer *body)
-{
-    if (body->bad) {
-        writer_release(body);
-        status = MHD_HTTP_INTERNAL_SERVER_ERROR;
+    if (key != NULL) {
+        explicit_bzero(key, strlen(key));
     }
-    /* The response frees the writer's memory. */
-    struct MHD_Response *r =
-        MHD_create_response_from_buffer(body->len, body->data, MHD_RESPMEM_MUST_FREE);
-    if (r == NULL) {
-        writer_release(body);
-        return MHD_NO;
-    }
-    (void)MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
-    (void)MHD_add_response_header(r, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-    (void)MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
-    if (status == MHD_HTTP_METHOD_NOT_ALLOWED) {
-        (void)MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
-    }
-    enum MHD_Result queued = MHD_queue_response(connection, (unsigned)status, r);
-    MHD_destroy_response(r);
-    return queued;
-}
-
-static void put(struct writer *w, const char *text)
-{
-    writer_bytes(w, text, strlen(text));
-}
-
-static enum MHD_Result send_refusal(const struct http *h, struct MHD_Connection *connection,
-                                    int status)
-{
-    struct writer body;
-    writer_init(&body);
-    if (status == MHD_HTTP_NOT_FOUND) {
-        put(&body, "not found; there are:");
-        for (size_t i = 0; i < h->n_routes; i++) {
-            put(&body, " ");
-            put(&body, h->routes[i].path);
-        }
-        put(&body, "\n");
-    } else {
-        put(&body, "only GET and HEAD are served\n");
-    }
-    return send_body(connection, status, "text/plain; charset=utf-8", &body);
-}
-
-static enum MHD_Result on_request(void *payload, struct MHD_Connection *connection, const char *url,
-                                  const char *method, const char *version, const char *upload,
-                                  size_t *upload_size, void **state)
-{
-    static int headers_seen;
-    const struct http *h = payload;
-    (void)version;
-    (void)upload;
-    if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
-        return send_refusal(h, connection,
-                            MHD_HTTP_METHOD_NOT_ALLOWED); /* before its body is read */
-    }
-    if (*state == NULL) { /* first call: headers only; answering now would end a kept connection */
-        *state = &headers_seen;
-        return MHD_YES;
-    }
-    if (*upload_size > 0) {
-        return MHD_NO; /* a GET with a body: close */
-    }
-    for (size_t i = 0; i < h->n_routes; i++) {
-        const struct http_route *r = &h->routes[i];
-        if (strcmp(url, r->path) == 0) {
-            struct writer body;
-            writer_init(&body);
-            int status = r->handle(r->payload, &body);
-            return send_body(connection, status, r->content_type, &body);
-        }
-    }
-    return send_refusal(h, connection, MHD_HTTP_NOT_FOUND);
+    free(key);
+    free(cert);
+    return rc;
 }
 
 int http_open(struct http **out, const struct http_options *opt, struct undine_err *err)
 {
+    UNDINE_ASSERT((opt->tls_cert == NULL) == (opt->tls_key == NULL));
     struct http *h = calloc(1, sizeof *h);
     if (h == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for the HTTP server");
     }
-    h->routes = opt->routes;
-    h->n_routes = opt->n_routes;
-    int fd = open_socket(opt->listen, err);
-    if (fd < 0) {
-        free(h);
-        return fd;
+    h->opt = *opt;
+    h->drained_fd = -1;
+    (void)pthread_mutex_init(&h->lock, NULL);
+    int fd = http_listen(opt->listen, err);
+    int rc = fd < 0 ? fd : UNDINE_OK;
+    if (rc == UNDINE_OK) {
+        h->port = http_listen_port(fd);
+        rc = start_with_keys(h, fd, err);
     }
-    h->daemon = MHD_start_daemon(
-        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0, NULL, NULL, on_request, h,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES_MAX, MHD_OPTION_END);
-    if (h->daemon == NULL) { /* it has closed the socket */
-        free(h);
-        return undine_err_set(err, UNDINE_EIO, "the HTTP server on `%s` did not start",
-                              opt->listen);
+    if (rc == UNDINE_OK) {
+        rc = ticker_start(&h->sweeper, sweep, h, SWEEP_MS, err);
     }
-    struct sockaddr_storage bound;
-    socklen_t bound_len = sizeof bound;
-    char service[8] = "0";
-    if (getsockname(fd, (struct sockaddr *)&bound, &bound_len) == 0) {
-        (void)getnameinfo((struct sockaddr *)&bound, bound_len, NULL, 0, service, sizeof service,
-                          NI_NUMERICSERV);
+    if (rc != UNDINE_OK) {
+        http_close(h);
+        return rc;
     }
-    h->port = (uint16_t)strtoul(service, NULL, 10);
     *out = h;
     return UNDINE_OK;
 }
@@ -206,10 +218,43 @@ uint16_t http_port(const struct http *h)
     return h->port;
 }
 
+const struct http_counters *http_counters(const struct http *h)
+{
+    return &h->counters;
+}
+
+/* ---- close ---- */
+
+void http_drain(struct http *h, int64_t timeout_ms)
+{
+    if (h->drained_fd >= 0) {
+        return;
+    }
+    atomic_store(&h->draining, true);
+    h->drained_fd = MHD_quiesce_daemon(h->daemon);
+    const struct timespec pause = {.tv_nsec = DRAIN_POLL_MS * 1000000};
+    int64_t quiet_ms = 0;
+    for (int64_t waited_ms = 0; waited_ms < timeout_ms; waited_ms += DRAIN_POLL_MS) {
+        quiet_ms = atomic_load(&h->calls) == 0 ? quiet_ms + DRAIN_POLL_MS : 0;
+        if (quiet_ms > DRAIN_QUIET_MS || atomic_load(&h->counters.connections) == 0) {
+            return;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
 void http_close(struct http *h)
 {
-    if (h != NULL) {
-        MHD_stop_daemon(h->daemon);
-        free(h);
+    if (h == NULL) {
+        return;
     }
+    ticker_stop(h->sweeper);
+    if (h->daemon != NULL) {
+        MHD_stop_daemon(h->daemon);
+    }
+    if (h->drained_fd >= 0) {
+        (void)close(h->drained_fd);
+    }
+    (void)pthread_mutex_destroy(&h->lock);
+    free(h);
 }

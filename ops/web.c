@@ -26,9 +26,12 @@ static void put_text(struct writer *body, const char *text)
     writer_bytes(body, text, strlen(text));
 }
 
-static int metrics(void *payload, struct writer *body)
+static int metrics(void *payload, const struct http_request *in, struct http_answer *out)
 {
     struct web *w = payload;
+    struct writer *body = &out->body;
+    (void)in;
+    out->content_type = METRICS_CONTENT_TYPE;
     struct daemon *d = atomic_load(&w->daemon);
     struct daemon_status st;
     struct trainer_slices slices;
@@ -54,9 +57,12 @@ static int metrics(void *payload, struct writer *body)
 }
 
 /* Alive: the process answers and no thread has failed. */
-static int healthz(void *payload, struct writer *body)
+static int healthz(void *payload, const struct http_request *in, struct http_answer *out)
 {
     struct web *w = payload;
+    struct writer *body = &out->body;
+    (void)in;
+    out->content_type = "text/plain; charset=utf-8";
     struct daemon *d = atomic_load(&w->daemon);
     bool healthy = d == NULL || daemon_healthy(d);
     put_text(body, healthy ? "ok\n" : "a thread has failed; the daemon is ending\n");
@@ -92,9 +98,11 @@ static void put_restoring(struct writer *body, const struct restore_progress *p)
 }
 
 /* Ready: running, with the source at hand. */
-static int readyz(void *payload, struct writer *body)
+static int readyz(void *payload, const struct http_request *in, struct http_answer *out)
 {
     struct web *w = payload;
+    struct writer *body = &out->body;
+    (void)in;
     struct daemon *d = atomic_load(&w->daemon);
     struct daemon_status st;
     if (d == NULL) {
@@ -124,12 +132,14 @@ int web_open(struct web **out, const char *listen, const struct restore_progress
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for the HTTP server");
     }
     w->progress = progress;
-    w->routes[0] = (struct http_route){"/metrics", METRICS_CONTENT_TYPE, metrics, w};
-    w->routes[1] = (struct http_route){"/healthz", "text/plain", healthz, w};
-    w->routes[2] = (struct http_route){"/readyz", "application/json", readyz, w};
-    int rc = http_open(
-        &w->http,
-        &(struct http_options){.listen = listen, .routes = w->routes, .n_routes = WEB_ROUTES}, err);
+    w->routes[0] = (struct http_route){"GET", "/metrics", metrics, w};
+    w->routes[1] = (struct http_route){"GET", "/healthz", healthz, w};
+    w->routes[2] = (struct http_route){"GET", "/readyz", readyz, w};
+    struct http_options options = HTTP_OPTIONS_DEFAULT;
+    options.listen = listen;
+    options.routes = w->routes;
+    options.n_routes = WEB_ROUTES;
+    int rc = http_open(&w->http, &options, err);
     if (rc != UNDINE_OK) {
         free(w);
         return rc;
