@@ -29,7 +29,7 @@ HOMES = {
     "rocksdb/": {"featurestore/store.c"},
     "librdkafka/": {"ingest/source_kafka.c", "ingest/kafka_ask.c", "ops/kafka_producer.c", "ops/kafka_mock.c"},
     "simdjson": {"ingest/*.cc", "ingest/*.cpp"},
-    "microhttpd": {"ops/http.c"},
+    "microhttpd": {"ops/http.c", "ops/http_call.c", "ops/http_inside.h"},
     "yaml.h": {"configs/*.c", "ops/import_mapping.c"},
     "cblas.h": {"learner/blas.c"},
 }
