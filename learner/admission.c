@@ -102,6 +102,7 @@ static uint32_t place(struct admission_table *w, uint32_t row)
     struct table_row *r = table_row(&w->waiting, row);
     if (r->local >= w->n || w->row[r->local] != row) {
         r->local = w->n++;
+        table_changes_touch(&w->waiting.changes, row, r->stamp);
         w->row[r->local] = row;
         w->instances[r->local] = 0.0f;
         w->last[r->local] = 0;

@@ -368,7 +368,7 @@ static int rows_room(struct batch_builder_table *t, size_t n, uint32_t dim, stru
 }
 
 /* Index of a table's row in this batch; its weights are copied when it is met first. */
-static inline uint32_t place(struct batch_builder_table *t, const struct table *table, uint32_t row)
+static inline uint32_t place(struct batch_builder_table *t, struct table *table, uint32_t row)
 {
     struct table_row *r = table_row(table, row);
     uint32_t local = r->local;
@@ -378,6 +378,7 @@ static inline uint32_t place(struct batch_builder_table *t, const struct table *
     uint32_t dim = table->opt.dim;
     local = t->n_rows++;
     r->local = local;
+    table_changes_touch(&table->changes, row, r->stamp);
     t->row[local] = row;
     t->instances[local] = 0.0f;
     t->last[local] = 0;

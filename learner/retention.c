@@ -144,6 +144,7 @@ int retention_restore(struct retention *z, struct undine_err *err)
             if (r->key == 0) {
                 continue;
             }
+            z->restamped |= r->stamp == 0;
             r->stamp = r->stamp > 0 ? r->stamp : 1; /* never learned: among the oldest there are */
             oldest = r->stamp < oldest ? r->stamp : oldest;
             newest = r->stamp > newest ? r->stamp : newest;

@@ -57,6 +57,7 @@ struct retention {
     uint64_t inserted_bytes;         /* up to the last sweep */
     uint32_t sweep_table, sweep_row; /* the next row to look at is sweep_row - 1 */
     bool sweeping, again;            /* again: T moved during this circle */
+    bool restamped; /* rows that were never learned got a stamp when they were restored */
 };
 
 /* tables: of rows (n_row_tables of them), then of waiting ids; they outlive it.  UNDINE_ECONFIG:

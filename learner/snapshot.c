@@ -226,14 +226,40 @@ out:
     return rc;
 }
 
+static int by_id(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* An id can have gone, come back and gone again. */
+static void sort_removed(struct snapshot_table *t, bool mapped)
+{
+    uint64_t n = 0;
+    if (mapped) { /* in order, and not to be written to */
+        return;
+    }
+    if (t->n_removed > 1) {
+        qsort(t->removed, t->n_removed, sizeof *t->removed, by_id);
+    }
+    for (uint64_t i = 0; i < t->n_removed; i++) {
+        if (n == 0 || t->removed[n - 1] != t->removed[i]) {
+            t->removed[n++] = t->removed[i];
+        }
+    }
+    t->n_removed = n;
+}
+
 int snapshot_sort(struct snapshot *s, struct undine_err *err)
 {
     int rc = UNDINE_OK;
     for (uint32_t i = 0; rc == UNDINE_OK && i < s->n_tables; i++) {
         rc = sort_table(&s->table[i], s->mapped != NULL, err);
+        sort_removed(&s->table[i], s->mapped != NULL);
     }
     for (uint32_t i = 0; rc == UNDINE_OK && i < s->n_waiting; i++) {
         rc = sort_table(&s->waiting[i], s->mapped != NULL, err);
+        sort_removed(&s->waiting[i], s->mapped != NULL);
     }
     return rc;
 }

@@ -29,8 +29,9 @@ struct snapshot_table {
     uint32_t *seen_day; /* (n) event day of the last touch */
     uint32_t *stamp;    /* (n) training step of the last touch */
     uint64_t n_removed; /* of a delta; else 0 */
-    uint64_t *removed;  /* (n_removed) ids of the base that have no row any more, ascending after
-                           snapshot_sort; none of them is in key */
+    uint64_t
+        *removed; /* (n_removed) ids that have no row any more, whether the base has one or
+                     not, ascending and each once after snapshot_sort; none of them is in key */
 };
 
 /* Named arrays of anything else: optimizer state of the dense part, metric state. */
@@ -72,8 +73,9 @@ struct snapshot {
     struct snapshot_array dense[SNAPSHOT_ARRAYS_MAX];
     uint32_t n_train; /* what only the trainer needs: train.safetensors */
     struct snapshot_array train[SNAPSHOT_ARRAYS_MAX];
-    char *metrics_json;  /* progressive metrics at this moment, for the manifest */
-    struct norms *norms; /* norms_attach; version_write does so */
+    char *metrics_json;  /* snapshot_metrics_attach: progressive metrics at this moment, for the
+                            manifest */
+    struct norms *norms; /* norms_attach; version_write does both */
     char *norms_json;
     struct arena memory;           /* owns all of the above, but what lies in: */
     struct version_reader *mapped; /* owned; NULL = nothing does */

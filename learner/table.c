@@ -26,6 +26,7 @@ void table_release(struct table *t)
     }
     free(t->segments);
     free(t->tombstones);
+    table_changes_release(&t->changes);
     table_index_release(&t->index);
     *t = (struct table){0};
 }
@@ -76,6 +77,7 @@ static int insert(struct table *t, uint64_t hash, uint32_t *out, struct undine_e
     }
     t->n_inserted++;
     t->n_rows++;
+    table_changes_touch(&t->changes, row, 0);
     *out = row;
     return UNDINE_OK;
 }
@@ -181,11 +183,13 @@ static int note_tombstone(struct table *t, uint64_t key, struct undine_err *err)
 }
 
 /* An id whose row is gone is met again, before the sweep came to it. */
-static int begin_anew(struct table *t, struct table_row *r, struct undine_err *err)
+static int begin_anew(struct table *t, uint32_t row, struct undine_err *err)
 {
+    struct table_row *r = table_row(t, row);
     int rc = note_tombstone(t, r->key, err);
     if (rc == UNDINE_OK) {
         row_begin(t, r, r->key);
+        table_changes_touch(&t->changes, row, 0);
         t->n_removed++;
     }
     return rc;
@@ -206,7 +210,7 @@ int table_need(struct table *t, const uint64_t *keys, uint32_t *rows, size_t n,
                 row_begin(t, table_row(t, row), keys[i]);
             }
         } else if (table_gone(t, table_row(t, row))) {
-            rc = begin_anew(t, table_row(t, row), err);
+            rc = begin_anew(t, row, err);
         }
         if (rc < 0) {
             return rc;
@@ -246,6 +250,9 @@ static int remove_row(struct table *t, uint32_t row, struct undine_err *err)
     if (row != last) {
         table_index_move(&t->index, table_index_hash(end->key), last, row);
         memcpy(r, end, t->row_bytes);
+        if (t->changes.on && table_changes_stamped(&t->changes, r->stamp)) {
+            table_changes_add(&t->changes, row);
+        }
     }
     memset(end, 0, t->row_bytes); /* nothing of a forgotten user stays in memory */
     t->n_rows--;

@@ -20,6 +20,7 @@
 
 #include "base/err.h"
 #include "learner/model/row.h"
+#include "learner/table_changes.h"
 #include "learner/table_index.h"
 
 #include <stdbool.h>
@@ -58,6 +59,7 @@ struct table {
     uint64_t n_inserted,
         n_removed; /* rows made; rows taken away or made anew after they were gone */
     struct table_index index;
+    struct table_changes changes;
     uint64_t *tombstones; /* ids erased since table_tombstones_clear */
     size_t n_tombstones, tombstones_capacity;
 };

@@ -90,6 +90,11 @@ int trainer_check(const struct schema *schema, const struct trainer_options *opt
 {
     int rc = check_options(opt, err);
     rc = rc < 0 ? rc : slices_check(&opt->slices, schema, err);
+    if (rc == UNDINE_OK && opt->changes && opt->regularizer.kind == REGULARIZER_L2) {
+        rc = undine_err_set(err, UNDINE_ECONFIG,
+                            "regularizer.kind is l2, which changes rows that no batch touches: "
+                            "expected another kind, or whole versions alone");
+    }
     if (rc < 0) {
         (void)undine_err_prefix(err, "learner");
         return rc;
@@ -225,6 +230,7 @@ int trainer_open(struct trainer **out, const struct schema *schema,
         trainer_close(t);
         return rc;
     }
+    trainer_changes_open(t);
     trainer_publish_progress(t);
     *out = t;
     return UNDINE_OK;

@@ -53,6 +53,7 @@ struct trainer_options {
     enum retention_full memory_full;
     uint32_t admission;      /* instances after which an id has its own row: admission.h; 0 = 1 */
     int64_t expire_after_ms; /* event time without a touch, rounded up to days; 0 = never */
+    bool changes;            /* keep in mind which rows change, for trainer_changes */
 };
 
 struct trainer_frozen { /* of one model over a block (frozen.h); NaN where there is nothing */
@@ -85,7 +86,7 @@ struct trainer_metrics {
     uint64_t rows_forgotten;              /* dropped for forgotten users */
     uint64_t rows_expired, rows_evicted;
     uint64_t ids_waiting, ids_admitted, waiting_dropped; /* admission; dropped: expired, evicted */
-    uint64_t tombstones; /* ids dropped since the last snapshot, for whatever reason */
+    uint64_t tombstones;              /* ids dropped since the last snapshot, for whatever reason */
     uint64_t popularity_rows_refused; /* shows of items that have no click rate */
     double popularity_auc,
         popularity_logloss; /* since start: the first candidate field's click rate */
@@ -116,6 +117,15 @@ void trainer_close(struct trainer *t);
 int trainer_restore(struct trainer *t, const struct snapshot *s, struct undine_err *err);
 /* Copy everything out at a batch boundary.  Caller owns *out (snapshot_free). */
 int trainer_snapshot(struct trainer *t, struct snapshot **out, struct undine_err *err);
+/* Copy what changed since the snapshot before, whole or delta, which is its base; the one that was
+ * restored counts as such.  1 = *out is a delta; 0 = what changed is not known (options.changes is
+ * off, nothing was copied or restored yet, the restored rows did not all fit, memory was out): take
+ * a whole one.  A delta may name ids as removed that its base does not have: made and gone in
+ * between. */
+int trainer_changes(struct trainer *t, struct snapshot **out, struct undine_err *err);
+/* Before trainer_changes, between batches: sweep for a moment what is gone, or trainer_changes does
+ * all that is left of it at once.  1 = nothing is left, 0 = call again, < 0 = UNDINE_ENOMEM. */
+int trainer_settle(struct trainer *t, struct undine_err *err);
 
 /* Told of each batch that is not learned: skipped, or stopped at by a guard.  On the learner's
  * thread, in the middle of a step: may look (trainer_state.h), may not call the trainer. */

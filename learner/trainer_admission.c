@@ -14,7 +14,7 @@
 
 #define NAME_ADMITTED "admission.admitted"
 
-bool trainer_admission_save(const struct trainer *t, struct snapshot *s)
+bool trainer_admission_copy(const struct trainer *t, struct snapshot *s)
 {
     const struct admission *a = &t->admission;
     s->n_waiting = a->n_tables;
@@ -23,6 +23,12 @@ bool trainer_admission_save(const struct trainer *t, struct snapshot *s)
             return false;
         }
     }
+    return true;
+}
+
+bool trainer_admission_save(const struct trainer *t, struct snapshot *s)
+{
+    const struct admission *a = &t->admission;
     if (!admission_on(a->k) && a->admitted == 0) {
         return true;
     }

@@ -27,18 +27,11 @@
 #include "learner/model/mapped_file.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    N_COUNTERS = 7,
-    N_RETENTION = 3,
-    METRICS_JSON_MAX = 2048,
-    ROWS_RUN = 1024,
-    ROWS_PASSED = 64 * ROWS_RUN
-};
+enum { N_COUNTERS = 7, N_RETENTION = 3, ROWS_RUN = 1024, ROWS_PASSED = 64 * ROWS_RUN };
 _Static_assert(sizeof(struct guard) == (2 + 4 + SCHEMA_FIELDS_MAX) * sizeof(uint64_t),
                "docs/formats.md says where each of its numbers stands");
 _Static_assert(sizeof(struct retention_counters) == N_RETENTION * sizeof(uint64_t),
@@ -164,12 +157,7 @@ static bool copy_dense(const struct trainer *t, struct snapshot *s)
     return true;
 }
 
-static int by_key(const void *a, const void *b)
-{
-    const struct popularity_row *x = a, *y = b;
-    return (x->key > y->key) - (x->key < y->key);
-}
-
+/* In the order of the table: to sort is left to others (snapshot_metrics.h). */
 static bool copy_popularity(const struct popularity *p, struct snapshot *s)
 {
     double counts[2] = {p->shows, p->clicks};
@@ -183,63 +171,18 @@ static bool copy_popularity(const struct popularity *p, struct snapshot *s)
     uint64_t *key = snapshot_train(s, "popularity.key", SNAPSHOT_U64, n, 0);
     float *shows = snapshot_train(s, "popularity.shows", SNAPSHOT_F32, n, 0);
     float *clicks = snapshot_train(s, "popularity.clicks", SNAPSHOT_F32, n, 0);
-    struct popularity_row *sorted = calloc(n, sizeof *sorted);
-    bool ok = key != NULL && shows != NULL && clicks != NULL && sorted != NULL;
+    bool ok = key != NULL && shows != NULL && clicks != NULL;
     for (uint64_t i = 0; ok && i < p->capacity; i++) {
         if (p->row[i].key != 0) {
-            sorted[at++] = p->row[i];
+            key[at] = p->row[i].key;
+            shows[at] = p->row[i].shows;
+            clicks[at++] = p->row[i].clicks;
         }
     }
-    if (ok) {
-        qsort(sorted, n, sizeof *sorted, by_key);
-    }
-    for (uint64_t i = 0; ok && i < n; i++) {
-        key[i] = sorted[i].key;
-        shows[i] = sorted[i].shows;
-        clicks[i] = sorted[i].clicks;
-    }
-    free(sorted);
     return ok;
 }
 
-/* A number as JSON has it: what could not be computed is null. */
-struct json_number {
-    char text[40];
-};
-
-static struct json_number number(double x)
-{
-    struct json_number out;
-    (void)snprintf(out.text, sizeof out.text, isfinite(x) ? "%.9g" : "null", x);
-    return out;
-}
-
-static char *metrics_json(struct trainer *t, struct arena *memory)
-{
-    struct trainer_metrics m;
-    trainer_metrics(t, &m);
-    char text[METRICS_JSON_MAX];
-    int len = snprintf(
-        text, sizeof text,
-        "{\"examples\":%" PRIu64 ",\"positives\":%" PRIu64 ",\"batches\":%" PRIu64
-        ",\"batches_skipped\":%" PRIu64 ",\"auc\":%s,\"gauc\":%s,\"gauc_users\":%" PRIu64
-        ",\"gauc_users_one_class\":%" PRIu64 ",\"logloss\":%s,\"normalized_entropy\":%s"
-        ",\"calibration\":%s,\"ece\":%s,\"window_auc\":%s,\"window_logloss\":%s,\"window_"
-        "calibration\":%s"
-        ",\"popularity_auc\":%s,\"popularity_logloss\":%s,\"frozen_examples\":%" PRIu64
-        ",\"frozen_auc\":%s,\"frozen_gauc\":%s,\"frozen_logloss\":%s,\"frozen_calibration\":%s}",
-        m.examples, m.positives, m.batches, m.batches_skipped, number(m.auc).text,
-        number(m.gauc).text, m.gauc_users, m.gauc_users_one_class, number(m.logloss).text,
-        number(m.normalized_entropy).text, number(m.calibration).text, number(m.ece).text,
-        number(m.window_auc).text, number(m.window_logloss).text, number(m.window_calibration).text,
-        number(m.popularity_auc).text, number(m.popularity_logloss).text, m.frozen.examples,
-        number(m.frozen.auc).text, number(m.frozen.gauc).text, number(m.frozen.logloss).text,
-        number(m.frozen.calibration).text);
-    UNDINE_ASSERT(len > 0 && len < METRICS_JSON_MAX);
-    return arena_strndup(memory, text, (size_t)len);
-}
-
-static bool copy_all(struct trainer *t, struct snapshot *s)
+static bool copy_rows(struct trainer *t, struct snapshot *s)
 {
     s->n_tables = t->schema.n_tables;
     t->regularizer.steps = t->counters.steps;
@@ -250,8 +193,13 @@ static bool copy_all(struct trainer *t, struct snapshot *s)
             return false;
         }
     }
-    s->metrics_json = metrics_json(t, &s->memory);
-    return s->metrics_json != NULL && copy_dense(t, s) &&
+    return trainer_admission_copy(t, s);
+}
+
+/* All but rows and what waits for one. */
+static bool copy_rest(struct trainer *t, struct snapshot *s)
+{
+    return copy_dense(t, s) &&
            put(s, "trainer", "counters", SNAPSHOT_U64, N_COUNTERS, 0, &t->counters,
                sizeof t->counters) &&
            put(s, "trainer", "guard", SNAPSHOT_U8, sizeof t->guard, 0, &t->guard,
@@ -266,7 +214,7 @@ static bool copy_all(struct trainer *t, struct snapshot *s)
            attention_save(&t->attention, s) && trainer_frozen_save(t, s);
 }
 
-int trainer_snapshot(struct trainer *t, struct snapshot **out, struct undine_err *err)
+int trainer_copy(struct trainer *t, bool changes, struct snapshot **out, struct undine_err *err)
 {
     struct snapshot *s = snapshot_new();
     if (s == NULL) {
@@ -284,16 +232,20 @@ int trainer_snapshot(struct trainer *t, struct snapshot **out, struct undine_err
     s->examples = t->counters.examples;
     s->positives = t->counters.positives;
     s->batches = t->counters.batches;
-    if (!copy_all(t, s)) {
+    if (!(changes ? trainer_copy_changes(t, s) : copy_rows(t, s)) || !copy_rest(t, s)) {
         snapshot_free(s);
         return no_memory(err);
     }
-    /* A whole version names every row there is, so what was erased before it needs no mention. */
-    for (uint32_t k = 0; k < t->schema.n_tables; k++) {
-        table_tombstones_clear(&t->table[k]);
-    }
+    /* What was touched and erased before it is told, or needs no mention. */
+    trainer_changes_begin(t);
     *out = s;
-    return UNDINE_OK;
+    return 1;
+}
+
+int trainer_snapshot(struct trainer *t, struct snapshot **out, struct undine_err *err)
+{
+    int rc = trainer_copy(t, false, out, err);
+    return rc < 0 ? rc : UNDINE_OK;
 }
 
 /* ---- back ---- */
@@ -563,6 +515,7 @@ int trainer_restore(struct trainer *t, const struct snapshot *s, struct undine_e
     t->trained_seq = t->next_seq = s->trained_seq;
     t->next_digest = t->counters.example_digest;
     t->event_time_ms = s->event_time_ms;
+    trainer_changes_restored(t, s);
     trainer_publish_progress(t);
     return UNDINE_OK;
 }

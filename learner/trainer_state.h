@@ -1,6 +1,7 @@
 /* trainer_state.h: what a trainer consists of, for the files that make it up: trainer.c (the loop),
  * trainer_train.c (one batch), trainer_frozen.c (frozen metrics), trainer_state.c (snapshot and
- * restore), trainer_admission.c (the same of what waits for a row). */
+ * restore), trainer_admission.c (the same of what waits for a row), trainer_changes.c (snapshots of
+ * what changed). */
 #ifndef UNDINE_LEARNER_TRAINER_STATE_H
 #define UNDINE_LEARNER_TRAINER_STATE_H
 
@@ -93,7 +94,19 @@ void trainer_publish_progress(struct trainer *t);
 bool trainer_copy_keys(const struct table *t, const char *name, struct snapshot *s,
                        struct snapshot_table *out);
 
-/* trainer_admission.c: ids that wait for a row. */
+/* trainer_state.c: a snapshot, or one of what changed (a delta).  1, or < 0. */
+int trainer_copy(struct trainer *t, bool changes, struct snapshot **out, struct undine_err *err);
+
+/* trainer_changes.c: which rows changed since a snapshot was taken. */
+void trainer_changes_open(struct trainer *t);
+void trainer_changes_begin(struct trainer *t); /* from here on */
+/* From here on, where the rows are as in s; else only a whole snapshot can be next. */
+void trainer_changes_restored(struct trainer *t, const struct snapshot *s);
+/* Rows, and what waits.  False where memory is out. */
+bool trainer_copy_changes(struct trainer *t, struct snapshot *s);
+
+/* trainer_admission.c: ids that wait for a row, and what else admission remembers. */
+bool trainer_admission_copy(const struct trainer *t, struct snapshot *s);
 bool trainer_admission_save(const struct trainer *t, struct snapshot *s);
 /* After the rows and retention's counters, before retention counts what there is. */
 int trainer_admission_restore(struct trainer *t, const struct snapshot *s, struct undine_err *err);

@@ -4,6 +4,7 @@
 #include "learner/blas.h"
 #include "learner/model/version_reader.h"
 #include "learner/norms.h"
+#include "learner/snapshot_metrics.h"
 #include "learner/version_files.h"
 #include "learner/version_publish.h"
 
@@ -271,6 +272,7 @@ int version_write(const char *dir, struct snapshot *s, const struct version_extr
 {
     struct version_info info = {0};
     int rc = snapshot_sort(s, err);
+    rc = rc == UNDINE_OK ? snapshot_metrics_attach(s, err) : rc;
     rc = rc == UNDINE_OK ? norms_attach(s, err) : rc;
     if (rc == UNDINE_OK) {
         rc = version_files_prepare(dir, err);

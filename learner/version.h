@@ -36,9 +36,9 @@ struct version_info {
 };
 
 /* Write the next version (number = highest present or published + 1), then point CURRENT at it if
- * publish is set.  Makes DIR where it is missing.  Sorts the snapshot and attaches its norms.  UNDINE_EIO, UNDINE_ENOMEM:
- * nothing half-written stays visible; where only moving CURRENT failed, the version is there,
- * unpublished. */
+ * publish is set.  Makes DIR where it is missing.  Sorts the snapshot and attaches its norms and
+ * metrics.  UNDINE_EIO, UNDINE_ENOMEM: nothing half-written stays visible; where only moving
+ * CURRENT failed, the version is there, unpublished. */
 int version_write(const char *dir, struct snapshot *s, const struct version_extra *extra,
                   bool publish, struct version_info *out, struct undine_err *err);
 

@@ -33,6 +33,8 @@ undine_test(test_guard SOURCES unit/test_guard.c support/example_stream.c LIBS u
 undine_test(test_frozen SOURCES unit/test_frozen.c support/example_stream.c LIBS undine_learner m LABELS fast)
 undine_test(test_trainer_workers SOURCES property/test_trainer_workers.c support/example_stream.c
   LIBS undine_learner LABELS fast)
+undine_test(test_trainer_changes SOURCES property/test_trainer_changes.c support/example_stream.c
+  LIBS undine_learner m LABELS fast)
 undine_test(test_workers_rows SOURCES property/test_workers_rows.c support/example_stream.c
   LIBS undine_learner LABELS slow)
 undine_test(test_progressive SOURCES integration/test_progressive.c support/example_stream.c

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "learner/snapshot_metrics.h"
 #include "tests/support/example_stream.h"
 #include "tests/support/trainers.h"
 
@@ -506,6 +507,7 @@ static void test_m10_restore_goes_on_bit_for_bit(void **state)
         struct snapshot *s = NULL;
         assert_int_equal(trainer_snapshot(whole, &s, NULL), 0);
         assert_int_equal(s->trained_seq, 320);
+        assert_int_equal(snapshot_metrics_attach(s, NULL), 0);
         assert_non_null(strstr(s->metrics_json, "\"examples\":320"));
         trainers_feed(whole, &f.stream, 333, EXAMPLES);
 
