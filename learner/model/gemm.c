@@ -2,22 +2,18 @@
  * one number at a time.  Blocks keep a panel of b in the first and a block of a in the second
  * cache. Nothing is packed: the operands here are small or already padded. */
 #include "learner/model/kernels_isa.h"
+#include "learner/model/kernels_vec.h"
 
 #if defined(__AVX512F__)
-enum { VEC_BYTES = 64, TILE_ROWS = 8 };
-#elif defined(__AVX2__)
-enum { VEC_BYTES = 32, TILE_ROWS = 4 };
+enum { TILE_ROWS = 8 };
 #else
-enum { VEC_BYTES = 16, TILE_ROWS = 4 };
+enum { TILE_ROWS = 4 };
 #endif
 enum {
     TILE_VECS = 3,
-    VEC_LANES = VEC_BYTES / sizeof(real),
     BLOCK_K = 128, /* rows of b in a panel */
     BLOCK_M = 256  /* rows of a */
 };
-
-typedef real vec __attribute__((vector_size(VEC_BYTES), aligned(sizeof(real)), may_alias));
 
 #ifdef __clang__
 #define UNROLL _Pragma("unroll")
@@ -78,7 +74,8 @@ static inline __attribute__((always_inline)) void tile(const struct gemm *g, siz
         tile_##rows##_1, tile_##rows##_2, tile_##rows##_3                                          \
     }
 TILES(1)
-TILES(2) TILES(3) TILES(4)
+TILES(2)
+TILES(3) TILES(4)
 #if defined(__AVX512F__)
     TILES(5) TILES(6) TILES(7) TILES(8)
 #endif

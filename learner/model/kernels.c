@@ -1,102 +1,103 @@
-/* Plain loops over KERNELS_LANES neighbours that the compiler turns into vectors.  Sums over rows
- * keep one accumulator a column; sums along a row keep one a lane and add the lanes in a fixed
- * tree. No option that lets the compiler reorder additions is used. */
+/* Plain loops over KERNELS_LANES neighbours that the compiler turns into vectors, and vectors by
+ * hand where it does not.  Sums over rows keep one accumulator a column; sums along a row keep one
+ * a lane and add the lanes in a fixed tree. No option that lets the compiler reorder additions is
+ * used. */
 #include "learner/model/kernels_isa.h"
+#include "learner/model/kernels_vec.h"
 
 #include <stdint.h>
 #include <string.h>
 
-#define LANES     KERNELS_LANES
-#define FOR_LANES for (size_t l = 0; l < LANES; l++)
-
 /* ---- exponential and sigmoid -------------------------------------------------------------- */
 
-/* e^x for x <= 0: x = n ln 2 + r, a Taylor polynomial for e^r on |r| <= ln 2 / 2, 2^n put together
- * from bits.  Adding MAGIC rounds to an integer and leaves n in the low bits.  NaN stays NaN. */
+/* e^x: x = n ln 2 + r, a polynomial for e^r on |r| <= ln 2 / 2, 2^n put together from bits.  In
+ * float the polynomial is the minimax one of the relative error (1.1e-7) among those that begin
+ * with 1 + r, in double Taylor's.  Adding MAGIC rounds to an integer and leaves n in the low bits.
+ */
 #ifdef UNDINE_REAL_DOUBLE
-typedef uint64_t bits_t;
 enum { EXP_SHIFT = 52, EXP_TERMS = 14 };
-#define EXP_LOWEST (-708.0)
-#define EXP_MAGIC  0x1.8p52
-#define EXP_ONE    0x3FF0000000000000U
-#define LN2_HIGH   0x1.62e42feep-1
-#define LN2_LOW    0x1.a39ef35793c76p-33
+#define EXP_HIGHEST 708.0
+#define EXP_MAGIC   0x1.8p52
+#define EXP_ONE     0x3FF0000000000000U
+#define LN2_HIGH    0x1.62e42feep-1
+#define LN2_LOW     0x1.a39ef35793c76p-33
+static const real EXP_TERM[EXP_TERMS] = {
+    1.0,
+    1.0,
+    0.5,
+    0.16666666666666666,
+    0.041666666666666664,
+    0.008333333333333333,
+    0.001388888888888889,
+    0.0001984126984126984,
+    2.48015873015873e-05,
+    2.7557319223985893e-06,
+    2.755731922398589e-07,
+    2.505210838544172e-08,
+    2.08767569878681e-09,
+    1.6059043836821613e-10,
+};
 #else
-typedef uint32_t bits_t;
-enum { EXP_SHIFT = 23, EXP_TERMS = 8 };
-#define EXP_LOWEST (-87.0F)
-#define EXP_MAGIC  0x1.8p23F
-#define EXP_ONE    0x3F800000U
-#define LN2_HIGH   0x1.62e4p-1F
-#define LN2_LOW    0x1.7f7d1cp-20F
+enum { EXP_SHIFT = 23, EXP_TERMS = 6 };
+#define EXP_HIGHEST 87.0F
+#define EXP_MAGIC   0x1.8p23F
+#define EXP_ONE     0x3F800000U
+#define LN2_HIGH    0x1.62e4p-1F
+#define LN2_LOW     0x1.7f7d1cp-20F
+static const real EXP_TERM[EXP_TERMS] = {
+    1.0F, 1.0F, 0.49999228826F, 0.16667116313F, 0.04189054998F, 0.0083124777F,
+};
 #endif
 
-static const real INVERSE_FACTORIAL[14] = {
-    R(1.0),
-    R(1.0),
-    R(0.5),
-    R(0.16666666666666666),
-    R(0.041666666666666664),
-    R(0.008333333333333333),
-    R(0.001388888888888889),
-    R(0.0001984126984126984),
-    R(2.48015873015873e-05),
-    R(2.7557319223985893e-06),
-    R(2.755731922398589e-07),
-    R(2.505210838544172e-08),
-    R(2.08767569878681e-09),
-    R(1.6059043836821613e-10),
-};
-
-static inline __attribute__((always_inline)) real exp_lane(real x)
+/* Of -EXP_HIGHEST..EXP_HIGHEST, and of what is nearest to x there.  NaN stays NaN. */
+VEC_INLINE vec vec_exp(vec x)
 {
-    x = x < EXP_LOWEST ? EXP_LOWEST : x;
-    real shifted = x * R(1.4426950408889634) + EXP_MAGIC;
-    real n = shifted - EXP_MAGIC;
-    real r = (x - n * LN2_HIGH) - n * LN2_LOW;
-    real e = INVERSE_FACTORIAL[EXP_TERMS - 1];
+    x = vec_hold(x, -EXP_HIGHEST, EXP_HIGHEST);
+    vec shifted = x * R(1.4426950408889634) + EXP_MAGIC;
+    vec n = shifted - EXP_MAGIC;
+    vec r = (x - n * LN2_HIGH) - n * LN2_LOW;
+    vec e = vec_of(EXP_TERM[EXP_TERMS - 1]);
 #pragma GCC unroll 16
     for (int i = EXP_TERMS - 2; i >= 0; i--) {
-        e = e * r + INVERSE_FACTORIAL[i];
+        e = e * r + EXP_TERM[i];
     }
-    bits_t bits;
-    memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits << EXP_SHIFT) + EXP_ONE;
-    real scale;
-    memcpy(&scale, &bits, sizeof scale);
-    return e * scale;
+    return e * vec_from_bits((vec_to_bits(shifted) << EXP_SHIFT) + EXP_ONE);
 }
 
-/* p = sigmoid(z), q = 1 - p, both without cancellation and without overflow. */
-static inline __attribute__((always_inline)) void sigmoid_lane(real *p, real *q, real z)
+/* p = sigmoid(-x), q = 1 - p, both without cancellation and without overflow: e^x is at most e^87
+ * (in double e^708), so 1 + e^x and its inverse are numbers of full precision. */
+VEC_INLINE void vec_sigmoid(vec *p, vec *q, vec x)
 {
-    real e = exp_lane(z < 0 ? z : -z);
-    real large = R(1.0) / (R(1.0) + e);
-    real small = e * large;
-    *p = z < 0 ? small : large;
-    *q = z < 0 ? large : small;
+    vec e = vec_exp(x);
+    *p = R(1.0) / (R(1.0) + e);
+    *q = e * *p;
 }
 
 static void k_exp_negative(real *restrict out, const real *restrict x, size_t n)
 {
-    for (size_t i = 0; i < n; i += LANES) {
-        FOR_LANES
-        {
-            out[i + l] = exp_lane(x[i + l]);
-        }
+    for (size_t i = 0; i < n; i += VEC_LANES) {
+        vec_store(out + i, vec_exp(vec_load(x + i)));
     }
 }
 
-static real sum_lanes(const real *x)
+static real exp_one(real x)
 {
-    real t[LANES];
-    memcpy(t, x, sizeof t);
-    for (size_t half = LANES / 2; half > 0; half /= 2) {
-        for (size_t l = 0; l < half; l++) {
-            t[l] += t[l + half];
-        }
+    return vec_exp(vec_of(x))[0];
+}
+
+/* The lanes in a fixed tree: halves are added until one is left. */
+VEC_INLINE real vec_sum(vec x)
+{
+    vec_bits order = {0};
+#pragma GCC unroll 16
+    for (vec_lane l = 0; l < VEC_LANES; l++) {
+        order[l] = l;
     }
-    return t[0];
+#pragma GCC unroll 4
+    for (vec_lane half = VEC_LANES / 2; half > 0; half /= 2) {
+        x += __builtin_shuffle(x, order ^ half);
+    }
+    return x[0];
 }
 
 static void k_softmax(real *a, size_t n)
@@ -107,7 +108,7 @@ static void k_softmax(real *a, size_t n)
     }
     double sum = 0.0;
     for (size_t i = 0; i < n; i++) {
-        a[i] = exp_lane(a[i] - top);
+        a[i] = exp_one(a[i] - top);
         sum += (double)a[i];
     }
     real scale = (real)(1.0 / sum);
@@ -120,12 +121,10 @@ static void k_softmax(real *a, size_t n)
 
 static void k_sigmoid(real *restrict y, const real *restrict s, size_t n)
 {
-    for (size_t i = 0; i < n; i += LANES) {
-        FOR_LANES
-        {
-            real q;
-            sigmoid_lane(&y[i + l], &q, s[i + l]);
-        }
+    for (size_t i = 0; i < n; i += VEC_LANES) {
+        vec p, q;
+        vec_sigmoid(&p, &q, -vec_load(s + i));
+        vec_store(y + i, p);
     }
 }
 
@@ -178,93 +177,95 @@ static void k_prelu_backward(real *restrict g, const real *restrict s, size_t n,
     }
 }
 
+/* Rows are taken in runs, one group of channels after the other: a run stays in the first cache,
+ * its sums in registers.  So many rows are summed in real, then in double. */
+enum { SUM_ROWS = 32 };
+
+/* VEC_LANES channels of Dice.  The slope of its backward pass needs (1 - alpha) inv. */
+struct dice_vec {
+    vec mean, inv, alpha, slope_inv;
+};
+
+VEC_INLINE struct dice_vec dice_vec(const struct dice_channels *ch, size_t c)
+{
+    struct dice_vec v = {.mean = vec_load(ch->mean + c),
+                         .inv = vec_load(ch->inv + c),
+                         .alpha = vec_load(ch->alpha + c)};
+    v.slope_inv = (R(1.0) - v.alpha) * v.inv;
+    return v;
+}
+
+/* y of s. */
+VEC_INLINE vec dice_of(const struct dice_vec *v, vec s)
+{
+    vec p, q;
+    vec_sigmoid(&p, &q, (v->mean - s) * v->inv);
+    return s * (p + v->alpha * q);
+}
+
 static void k_dice(real *restrict y, const real *restrict s, size_t n, size_t stride,
                    const struct dice_channels *ch)
 {
-    const real *restrict mean = ch->mean, *restrict inv = ch->inv, *restrict alpha = ch->alpha;
-    for (size_t i = 0; i < n; i++, y += stride, s += stride) {
-        for (size_t c = 0; c < stride; c += LANES) {
-            FOR_LANES
-            {
-                real p, q;
-                sigmoid_lane(&p, &q, (s[c + l] - mean[c + l]) * inv[c + l]);
-                y[c + l] = s[c + l] * (p + alpha[c + l] * q);
+    for (size_t i = 0; i < n; i += SUM_ROWS) {
+        size_t end = (n - i < SUM_ROWS ? n : i + SUM_ROWS) * stride;
+        for (size_t c = 0; c < stride; c += VEC_LANES) {
+            struct dice_vec v = dice_vec(ch, c);
+            for (size_t at = i * stride + c; at < end; at += stride) {
+                __builtin_prefetch(s + at + SUM_ROWS * stride);
+                vec_store(y + at, dice_of(&v, vec_load(s + at)));
             }
         }
     }
 }
 
-/* g: dL/dy in, dL/ds out; returns y.  ADDS into three sums, LANES apart. */
-static inline __attribute__((always_inline)) real
-dice_backward_lane(real *g, real s, real mean, real inv, real alpha, real *sums)
+/* Of a run of rows, per channel.  dz and dz_z still lack the factor 1 - alpha. */
+struct dice_run {
+    vec dalpha, dz, dz_z, dw;
+};
+
+/* From dL/dy to dL/ds; ADDS into the run's sums.  *y = Dice's output. */
+VEC_INLINE vec dice_back(const struct dice_vec *v, struct dice_run *run, vec g, vec s, vec *y)
 {
-    real p, q;
-    real z = (s - mean) * inv;
-    sigmoid_lane(&p, &q, z);
-    real slope = p + alpha * q;
-    real dz = *g * (R(1.0) - alpha) * s * p * q;
-    sums[0] += *g * q * s;
-    sums[LANES] += dz;
-    sums[2 * LANES] += dz * z;
-    *g = *g * slope + dz * inv;
-    return s * slope;
+    vec p, q, x = (v->mean - s) * v->inv;
+    vec_sigmoid(&p, &q, x);
+    vec slope = p + v->alpha * q;
+    vec gsq = g * s * q, gspq = gsq * p;
+    run->dalpha += gsq;
+    run->dz += gspq;
+    run->dz_z -= gspq * x;
+    *y = s * slope;
+    return g * slope + gspq * v->slope_inv;
 }
 
-/* So many rows are summed in real, then in double. */
-enum { SUM_ROWS = 32 };
-
-/* LANES columns of at most SUM_ROWS rows. */
-static inline __attribute__((always_inline)) void
-dice_backward_columns(real *restrict g, const real *restrict s, size_t rows, size_t stride,
-                      const real *restrict mean, const real *restrict inv,
-                      const real *restrict alpha, real *restrict part)
+VEC_INLINE void add_vec(double *restrict to, vec x)
 {
-    for (size_t r = 0; r < rows; r++, g += stride, s += stride) {
-        FOR_LANES
-        {
-            (void)dice_backward_lane(&g[l], s[l], mean[l], inv[l], alpha[l], &part[l]);
-        }
+    for (size_t l = 0; l < VEC_LANES; l++) {
+        to[l] += (double)x[l];
     }
 }
 
-static inline __attribute__((always_inline)) void add_lanes(double *restrict to,
-                                                            const real *restrict part)
+VEC_INLINE void add_run(const struct dice_sums *sums, size_t c, const struct dice_vec *v,
+                        const struct dice_run *run)
 {
-    FOR_LANES
-    {
-        to[l] += (double)part[l];
-    }
+    add_vec(sums->dalpha + c, run->dalpha);
+    add_vec(sums->dz + c, run->dz * (R(1.0) - v->alpha));
+    add_vec(sums->dz_z + c, run->dz_z * (R(1.0) - v->alpha));
 }
 
 static void k_dice_backward(real *restrict g, const real *restrict s, size_t n, size_t stride,
                             const struct dice_channels *ch, const struct dice_sums *sums)
 {
     for (size_t i = 0; i < n; i += SUM_ROWS) {
-        size_t rows = n - i < SUM_ROWS ? n - i : SUM_ROWS;
-        for (size_t c = 0; c < stride; c += LANES) {
-            real part[3 * LANES] = {0};
-            dice_backward_columns(g + i * stride + c, s + i * stride + c, rows, stride,
-                                  ch->mean + c, ch->inv + c, ch->alpha + c, part);
-            add_lanes(sums->dalpha + c, part);
-            add_lanes(sums->dz + c, part + LANES);
-            add_lanes(sums->dz_z + c, part + 2 * LANES);
-        }
-    }
-}
-
-static inline __attribute__((always_inline)) void
-dice_dot_backward_columns(real *restrict g, const real *restrict d, const real *restrict s,
-                          size_t rows, size_t stride, const real *restrict mean,
-                          const real *restrict inv, const real *restrict alpha,
-                          const real *restrict w, real *restrict part)
-{
-    for (size_t r = 0; r < rows; r++, g += stride, s += stride) {
-        FOR_LANES
-        {
-            real g_l = d[r] * w[l];
-            real y = dice_backward_lane(&g_l, s[l], mean[l], inv[l], alpha[l], &part[l]);
-            part[3 * LANES + l] += d[r] * y;
-            g[l] = g_l;
+        size_t end = (n - i < SUM_ROWS ? n : i + SUM_ROWS) * stride;
+        for (size_t c = 0; c < stride; c += VEC_LANES) {
+            struct dice_vec v = dice_vec(ch, c);
+            struct dice_run run = {0};
+            for (size_t at = i * stride + c; at < end; at += stride) {
+                vec y;
+                __builtin_prefetch(s + at + SUM_ROWS * stride);
+                vec_store(g + at, dice_back(&v, &run, vec_load(g + at), vec_load(s + at), &y));
+            }
+            add_run(sums, c, &v, &run);
         }
     }
 }
@@ -275,15 +276,20 @@ static void k_dice_dot_backward(real *restrict g, double *restrict dw, const rea
                                 const struct dice_sums *sums)
 {
     for (size_t i = 0; i < n; i += SUM_ROWS) {
-        size_t rows = n - i < SUM_ROWS ? n - i : SUM_ROWS;
-        for (size_t c = 0; c < stride; c += LANES) {
-            real part[4 * LANES] = {0};
-            dice_dot_backward_columns(g + i * stride + c, d + i, s + i * stride + c, rows, stride,
-                                      ch->mean + c, ch->inv + c, ch->alpha + c, w + c, part);
-            add_lanes(sums->dalpha + c, part);
-            add_lanes(sums->dz + c, part + LANES);
-            add_lanes(sums->dz_z + c, part + 2 * LANES);
-            add_lanes(dw + c, part + 3 * LANES);
+        size_t end = n - i < SUM_ROWS ? n : i + SUM_ROWS;
+        for (size_t c = 0; c < stride; c += VEC_LANES) {
+            struct dice_vec v = dice_vec(ch, c);
+            struct dice_run run = {0};
+            vec w_c = vec_load(w + c);
+            for (size_t r = i; r < end; r++) {
+                size_t at = r * stride + c;
+                vec y;
+                __builtin_prefetch(s + at + SUM_ROWS * stride);
+                vec_store(g + at, dice_back(&v, &run, d[r] * w_c, vec_load(s + at), &y));
+                run.dw += d[r] * y;
+            }
+            add_run(sums, c, &v, &run);
+            add_vec(dw + c, run.dw);
         }
     }
 }
@@ -331,17 +337,13 @@ static void k_moments(double *restrict mean, double *restrict var, const real *r
 
 /* ---- dot products ------------------------------------------------------------------------- */
 
-static inline __attribute__((always_inline)) real dot_row(const real *restrict x,
-                                                          const real *restrict w, size_t stride)
+VEC_INLINE real dot_row(const real *restrict x, const real *restrict w, size_t stride)
 {
-    real acc[LANES] = {0};
-    for (size_t c = 0; c < stride; c += LANES) {
-        FOR_LANES
-        {
-            acc[l] += x[c + l] * w[c + l];
-        }
+    vec acc = {0};
+    for (size_t c = 0; c < stride; c += VEC_LANES) {
+        acc += vec_load(x + c) * vec_load(w + c);
     }
-    return sum_lanes(acc);
+    return vec_sum(acc);
 }
 
 static void k_dot(real *restrict out, const real *restrict x, size_t n, size_t stride,
@@ -355,18 +357,13 @@ static void k_dot(real *restrict out, const real *restrict x, size_t n, size_t s
 static void k_dice_dot(real *restrict out, const real *restrict s, size_t n, size_t stride,
                        const struct dice_channels *ch, const real *restrict w, real bias)
 {
-    const real *restrict mean = ch->mean, *restrict inv = ch->inv, *restrict alpha = ch->alpha;
     for (size_t i = 0; i < n; i++, s += stride) {
-        real acc[LANES] = {0};
-        for (size_t c = 0; c < stride; c += LANES) {
-            FOR_LANES
-            {
-                real p, q;
-                sigmoid_lane(&p, &q, (s[c + l] - mean[c + l]) * inv[c + l]);
-                acc[l] += s[c + l] * (p + alpha[c + l] * q) * w[c + l];
-            }
+        vec acc = {0};
+        for (size_t c = 0; c < stride; c += VEC_LANES) {
+            struct dice_vec v = dice_vec(ch, c);
+            acc += dice_of(&v, vec_load(s + c)) * vec_load(w + c);
         }
-        out[i] = bias + sum_lanes(acc);
+        out[i] = bias + vec_sum(acc);
     }
 }
 

@@ -1,0 +1,93 @@
+/* kernels_vec.h: the widest vectors of the instruction set that a file is compiled for, and what
+ * the compiler's own operators on them do not offer.  Double where real is. */
+#ifndef UNDINE_LEARNER_MODEL_KERNELS_VEC_H
+#define UNDINE_LEARNER_MODEL_KERNELS_VEC_H
+
+#include "learner/model/real.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
+enum { VEC_BYTES = 64 };
+#elif defined(__AVX2__)
+enum { VEC_BYTES = 32 };
+#else
+enum { VEC_BYTES = 16 };
+#endif
+enum { VEC_LANES = VEC_BYTES / sizeof(real) };
+
+typedef real vec __attribute__((vector_size(VEC_BYTES), aligned(sizeof(real)), may_alias));
+
+#ifdef UNDINE_REAL_DOUBLE
+typedef uint64_t vec_lane;
+#else
+typedef uint32_t vec_lane;
+#endif
+typedef vec_lane vec_bits __attribute__((vector_size(VEC_BYTES)));
+
+#define VEC_INLINE static inline __attribute__((always_inline))
+
+VEC_INLINE vec vec_load(const real *p)
+{
+    return *(const vec *)p;
+}
+
+VEC_INLINE void vec_store(real *p, vec x)
+{
+    *(vec *)p = x;
+}
+
+VEC_INLINE vec vec_of(real x)
+{
+    return (vec){0} + x;
+}
+
+/* x > limit ? limit : x, and x < limit ? limit : x: NaN stays NaN, which is why these are not the
+ * compiler's to find. */
+#if defined(__AVX512F__) && !defined(UNDINE_REAL_DOUBLE)
+#define VEC_X86(name) _mm512_##name##_ps
+#elif defined(__AVX512F__)
+#define VEC_X86(name) _mm512_##name##_pd
+#elif defined(__AVX2__) && !defined(UNDINE_REAL_DOUBLE)
+#define VEC_X86(name) _mm256_##name##_ps
+#elif defined(__AVX2__)
+#define VEC_X86(name) _mm256_##name##_pd
+#elif defined(__x86_64__) && !defined(UNDINE_REAL_DOUBLE)
+#define VEC_X86(name) _mm_##name##_ps
+#elif defined(__x86_64__)
+#define VEC_X86(name) _mm_##name##_pd
+#endif
+
+VEC_INLINE vec vec_hold(vec x, real low, real high)
+{
+#ifdef VEC_X86
+    return VEC_X86(min)(vec_of(high), VEC_X86(max)(vec_of(low), x));
+#else
+    for (size_t l = 0; l < VEC_LANES; l++) {
+        x[l] = x[l] < low ? low : x[l] > high ? high : x[l];
+    }
+    return x;
+#endif
+}
+
+/* The bits of the numbers as integers, and back. */
+VEC_INLINE vec_bits vec_to_bits(vec x)
+{
+    vec_bits b;
+    memcpy(&b, &x, sizeof b);
+    return b;
+}
+
+VEC_INLINE vec vec_from_bits(vec_bits b)
+{
+    vec x;
+    memcpy(&x, &b, sizeof x);
+    return x;
+}
+
+#endif
