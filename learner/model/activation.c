@@ -256,19 +256,20 @@ static void dice_backward_part(void *ctx, size_t i, size_t who)
 void activation_dice_end(const struct activation *a, struct activation_scratch *scratch,
                          const struct pass *pass, size_t n)
 {
-    const real *inv = (const real *)scratch->channels.data + 2 * a->stride;
+    const real *alpha = scratch->channels.data;
+    const real *inv = alpha + 2 * a->stride;
     real *shift = (real *)scratch->channels.data + 3 * a->stride;
     real *slope = shift + a->stride;
     double *dalpha = scratch->sums.data;
-    const double *dz = dalpha + a->stride;
-    const double *dz_z = dz + a->stride;
+    const double *t = dalpha + a->stride;
+    const double *t_z = t + a->stride;
     share_sum(dalpha, scratch->parts.data, share_count(n, a->stride), 3 * a->stride);
     matrix_add_sums(pass->grads + a->alpha, dalpha, a->width);
     /* - (1/r) [mean(dz) + z mean(dz z)], z = (s - mean) / r */
     for (size_t c = 0; scratch->through_statistics && c < a->stride; c++) {
-        double inv_c = (double)inv[c];
-        shift[c] = (real)(dz[c] / (double)n * inv_c);
-        slope[c] = (real)(dz_z[c] / (double)n * inv_c * inv_c);
+        double to_s = (double)dice_slope(alpha[c], inv[c]);
+        shift[c] = (real)(t[c] / (double)n * to_s);
+        slope[c] = (real)(t_z[c] / (double)n * to_s * (double)inv[c]);
     }
 }
 

@@ -181,9 +181,9 @@ static void k_prelu_backward(real *restrict g, const real *restrict s, size_t n,
  * its sums in registers.  So many rows are summed in real, then in double. */
 enum { SUM_ROWS = 32 };
 
-/* VEC_LANES channels of Dice.  The slope of its backward pass needs (1 - alpha) inv. */
+/* VEC_LANES channels of Dice; slope is dice_slope. */
 struct dice_vec {
-    vec mean, inv, alpha, slope_inv;
+    vec mean, inv, alpha, slope;
 };
 
 VEC_INLINE struct dice_vec dice_vec(const struct dice_channels *ch, size_t c)
@@ -191,7 +191,7 @@ VEC_INLINE struct dice_vec dice_vec(const struct dice_channels *ch, size_t c)
     struct dice_vec v = {.mean = vec_load(ch->mean + c),
                          .inv = vec_load(ch->inv + c),
                          .alpha = vec_load(ch->alpha + c)};
-    v.slope_inv = (R(1.0) - v.alpha) * v.inv;
+    v.slope = (R(1.0) - v.alpha) * v.inv;
     return v;
 }
 
@@ -218,9 +218,9 @@ static void k_dice(real *restrict y, const real *restrict s, size_t n, size_t st
     }
 }
 
-/* Of a run of rows, per channel.  dz and dz_z still lack the factor 1 - alpha. */
+/* Of a run of rows, per channel: dice_sums and dw. */
 struct dice_run {
-    vec dalpha, dz, dz_z, dw;
+    vec dalpha, t, t_z, dw;
 };
 
 /* From dL/dy to dL/ds; ADDS into the run's sums.  *y = Dice's output. */
@@ -228,13 +228,13 @@ VEC_INLINE vec dice_back(const struct dice_vec *v, struct dice_run *run, vec g, 
 {
     vec p, q, x = (v->mean - s) * v->inv;
     vec_sigmoid(&p, &q, x);
-    vec slope = p + v->alpha * q;
-    vec gsq = g * s * q, gspq = gsq * p;
+    vec on = p + v->alpha * q;
+    vec gsq = g * s * q, t = gsq * p;
     run->dalpha += gsq;
-    run->dz += gspq;
-    run->dz_z -= gspq * x;
-    *y = s * slope;
-    return g * slope + gspq * v->slope_inv;
+    run->t += t;
+    run->t_z -= t * x;
+    *y = s * on;
+    return g * on + t * v->slope;
 }
 
 VEC_INLINE void add_vec(double *restrict to, vec x)
@@ -244,12 +244,11 @@ VEC_INLINE void add_vec(double *restrict to, vec x)
     }
 }
 
-VEC_INLINE void add_run(const struct dice_sums *sums, size_t c, const struct dice_vec *v,
-                        const struct dice_run *run)
+VEC_INLINE void add_run(const struct dice_sums *sums, size_t c, const struct dice_run *run)
 {
     add_vec(sums->dalpha + c, run->dalpha);
-    add_vec(sums->dz + c, run->dz * (R(1.0) - v->alpha));
-    add_vec(sums->dz_z + c, run->dz_z * (R(1.0) - v->alpha));
+    add_vec(sums->t + c, run->t);
+    add_vec(sums->t_z + c, run->t_z);
 }
 
 static void k_dice_backward(real *restrict g, const real *restrict s, size_t n, size_t stride,
@@ -265,7 +264,7 @@ static void k_dice_backward(real *restrict g, const real *restrict s, size_t n, 
                 __builtin_prefetch(s + at + SUM_ROWS * stride);
                 vec_store(g + at, dice_back(&v, &run, vec_load(g + at), vec_load(s + at), &y));
             }
-            add_run(sums, c, &v, &run);
+            add_run(sums, c, &run);
         }
     }
 }
@@ -288,7 +287,7 @@ static void k_dice_dot_backward(real *restrict g, double *restrict dw, const rea
                 vec_store(g + at, dice_back(&v, &run, d[r] * w_c, vec_load(s + at), &y));
                 run.dw += d[r] * y;
             }
-            add_run(sums, c, &v, &run);
+            add_run(sums, c, &run);
             add_vec(dw + c, run.dw);
         }
     }

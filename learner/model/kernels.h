@@ -48,10 +48,18 @@ struct dice_channels {
     const real *mean, *inv, *alpha;
 };
 
-/* Sums over rows that Dice's backward needs, per channel. */
+/* Sums over rows that Dice's backward needs, per channel: dL/dalpha, and those of t = dL/dy s p q
+ * and of t z.  Through z goes dL/dz = (1 - alpha) t, and so (1 - alpha) inv t to s; that factor is
+ * dice_slope, rounded once and for rows and sums alike, so that what cancels between them does so
+ * where inv is large. */
 struct dice_sums {
-    double *dalpha, *dz, *dz_z;
+    double *dalpha, *t, *t_z;
 };
+
+static inline real dice_slope(real alpha, real inv)
+{
+    return (R(1.0) - alpha) * inv;
+}
 
 struct kernels {
     const char *name; /* "avx512", "avx2", "portable" */
