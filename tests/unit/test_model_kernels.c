@@ -162,13 +162,14 @@ static void check_dice(const struct kernels *k, struct fields *f)
         size_t c = i % STRIDE;
         double s = (double)f->s[i], alpha = (double)f->alpha[c], g = (double)f->g0[i];
         double z = (s - (double)f->mean[c]) * (double)f->inv[c], p = sigmoid(z);
-        double dz = g * (1 - alpha) * s * p * (1 - p);
+        double t = g * s * p * (1 - p); /* dL/dz but for 1 - alpha */
         assert_close((double)f->y[i], s * (alpha + (1 - alpha) * p), k->name, "dice", i);
-        assert_close((double)f->g[i], g * (alpha + (1 - alpha) * p) + dz * (double)f->inv[c],
-                     k->name, "dice_backward", i);
+        assert_close((double)f->g[i],
+                     g * (alpha + (1 - alpha) * p) + (1 - alpha) * t * (double)f->inv[c], k->name,
+                     "dice_backward", i);
         sums[c] += g * (1 - p) * s;
-        sums[STRIDE + c] += dz;
-        sums[2 * STRIDE + c] += dz * z;
+        sums[STRIDE + c] += t;
+        sums[2 * STRIDE + c] += t * z;
     }
     for (size_t i = 0; i < 3 * STRIDE; i++) {
         assert_close(f->sums[i] / N, sums[i] / N, k->name, "dice sums", i);
