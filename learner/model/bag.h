@@ -14,4 +14,8 @@ void bag_pool_backward(const struct batch_table *table, const real *dout, size_t
                        size_t n, const struct batch_bags *bags, uint32_t dim,
                        enum schema_pool pool);
 
+/* Ask for the gradients that the next bag_pool_backward adds to. */
+void bag_fetch_gradient(const struct batch_table *table, size_t n, const struct batch_bags *bags,
+                        uint32_t dim);
+
 #endif

@@ -7,6 +7,18 @@
 #include <stdio.h>
 #include <string.h>
 
+static bool tables_apart(const struct schema_sequence *q)
+{
+    for (uint32_t i = 0; i < q->n_fields; i++) {
+        for (uint32_t k = 0; k < i; k++) {
+            if (q->table[i] == q->table[k]) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 void sequence_declare(struct sequence *q, struct params *p, const struct schema *schema,
                       uint32_t which, const size_t *field_x, size_t x,
                       const struct model_options *opt)
@@ -29,6 +41,7 @@ void sequence_declare(struct sequence *q, struct params *p, const struct schema 
         q->field[i].pool = f->pool;
         q->field[i].x = field_x[from->field[i]];
     }
+    q->tables_apart = tables_apart(from);
     cross_declare(&q->cross, e, x, opt);
     if (q->din) {
         char prefix[MODEL_PARAM_NAME_MAX];
@@ -290,7 +303,9 @@ static void backward_pool(void *ctx, size_t shard, size_t who)
     real *de = j->s->de.data;
     real *dv = (real *)j->s->v.data + who * q->e_stride;
     memset(dv, 0, q->e_stride * sizeof *dv);
-    zero_unseen(j, shard);
+    if (!j->s->rows_done) {
+        zero_unseen(j, shard);
+    }
     for (uint32_t x = shards->first[shard]; x < shards->first[shard + 1]; x++) {
         size_t b = ((const uint32_t *)shards->order.data)[x];
         size_t steps = u->pair[b + 1] - u->pair[b];
@@ -322,20 +337,74 @@ static void scatter_query(const struct sequence *q, const real *dq, real *dx, si
     }
 }
 
+/* The steps' gradients go into those of the rows. */
+struct take_job {
+    const struct sequence *q;
+    const struct batch *batch;
+    const struct batch_sequences *in;
+};
+
+static struct batch_bags bags_from(const struct take_job *j, uint32_t field, uint32_t step)
+{
+    const struct batch_bags *bags = &j->in->step[field];
+    return (struct batch_bags){bags->offset + step, bags->row};
+}
+
+static void take_steps(const void *ctx, uint32_t k, const real *de)
+{
+    const struct take_job *j = ctx;
+    const struct sequence *q = j->q;
+    const uint32_t *offset = j->in->step_offset;
+    for (uint32_t i = 0; i < q->n_fields; i++) {
+        const struct batch_table *table = &j->batch->table[q->field[i].table];
+        struct batch_bags bags = bags_from(j, i, offset[k]);
+        bag_pool_backward(table, de, q->e_stride, offset[k + 1] - offset[k], &bags, q->field[i].dim,
+                          q->field[i].pool);
+        if (k + 1 < j->in->n) {
+            bags = bags_from(j, i, offset[k + 1]);
+            bag_fetch_gradient(table, offset[k + 2] - offset[k + 1], &bags, q->field[i].dim);
+        }
+        de += q->field[i].dim;
+    }
+}
+
+static uint32_t longest(const struct batch_sequences *in)
+{
+    uint32_t most = 0;
+    for (uint32_t k = 0; k < in->n; k++) {
+        uint32_t steps = in->step_offset[k + 1] - in->step_offset[k];
+        most = steps > most ? steps : most;
+    }
+    return most;
+}
+
+static bool backward_reserve(const struct sequence *q, struct sequence_scratch *s,
+                             const struct pass *pass, const struct batch *batch,
+                             const struct batch_sequences *in)
+{
+    /* One worker takes the sequences in their order, and so adds to a row in the order in which
+     * sequence_backward_rows does: equal bits, and the steps' gradients never leave the cache. */
+    s->rows_done =
+        q->din && q->tables_apart && !cross_any(&q->cross) && workers_count(pass->workers) == 1;
+    size_t n_steps = s->rows_done ? longest(in) : in->step_offset[in->n];
+    size_t pairs = ((const size_t *)s->pair.data)[batch->n];
+    return buffer_reals(&s->de, n_steps, q->e_stride) != NULL &&
+           buffer_reals(&s->dq, batch->n, q->e_stride) != NULL &&
+           buffer_reals(&s->da, 1, pairs) != NULL &&
+           buffer_reals(&s->v, workers_count(pass->workers), q->e_stride) != NULL &&
+           shards_cut(&s->shards, in, batch->n);
+}
+
 bool sequence_backward(const struct sequence *q, struct sequence_scratch *s,
                        const struct pass *pass, const struct batch *batch,
                        const struct batch_sequences *in, const real *x, real *dx, size_t x_stride)
 {
     struct unit_input u = unit_input(s, in, batch->n);
     struct cross_input across = {.in = in, .n = u.n, .x_stride = x_stride, .query = u.q};
-    size_t n_steps = in->step_offset[in->n];
-    real *de = buffer_reals(&s->de, n_steps, q->e_stride);
-    real *dq = buffer_reals(&s->dq, batch->n, q->e_stride);
-    if (de == NULL || dq == NULL || buffer_reals(&s->da, 1, u.pair[u.n]) == NULL ||
-        buffer_reals(&s->v, workers_count(pass->workers), q->e_stride) == NULL ||
-        !shards_cut(&s->shards, in, batch->n)) {
+    if (!backward_reserve(q, s, pass, batch, in)) {
         return false;
     }
+    real *de = s->de.data, *dq = s->dq.data;
     if (has_query(q)) {
         memset(dq, 0, batch->n * q->e_stride * sizeof *dq);
         cross_backward(&q->cross, &s->sum, &across, x, dx, dq);
@@ -343,8 +412,10 @@ bool sequence_backward(const struct sequence *q, struct sequence_scratch *s,
     struct pool_job job = {.q = q, .s = s, .pass = pass, .in = &u, .dx = dx, .x_stride = x_stride};
     workers_run(pass->workers, s->shards.n, backward_pool, &job);
     struct unit_pooled pooled = {s->a.data, dx + q->x, x_stride};
-    if (q->din &&
-        !unit_backward(&q->unit, &s->unit, pass, &u, &s->shards, &pooled, de, dq, s->da.data)) {
+    struct take_job steps = {q, batch, in};
+    struct unit_taker taker = {take_steps, &steps};
+    if (q->din && !unit_backward(&q->unit, &s->unit, pass, &u, &s->shards, &pooled,
+                                 s->rows_done ? &taker : NULL, de, dq, s->da.data)) {
         return false;
     }
     cross_backward_steps(&q->cross, &s->sum, in, de);
@@ -360,7 +431,7 @@ void sequence_backward_rows(const struct sequence *q, const struct sequence_scra
 {
     const real *de = s->de.data;
     for (uint32_t i = 0; i < q->n_fields; i++) {
-        if (q->field[i].table == table) {
+        if (q->field[i].table == table && !s->rows_done) {
             bag_pool_backward(&batch->table[table], de, q->e_stride, in->step_offset[in->n],
                               &in->step[i], q->field[i].dim, q->field[i].pool);
         }

@@ -19,6 +19,7 @@ struct sequence {
     uint32_t e;
     size_t e_stride;
     uint32_t n_fields;
+    bool tables_apart; /* no two of its fields are of one table */
     struct {
         uint32_t table, dim;
         enum schema_pool pool;
@@ -37,6 +38,7 @@ struct sequence_scratch {
     struct buffer a, da;  /* (pairs) weights */
     struct buffer sum;    /* (sequences, e_stride) of the steps; backward: its gradient */
     struct shards shards; /* backward */
+    bool rows_done;       /* backward: the steps' gradients are in those of the rows already */
     struct unit_scratch unit;
 };
 
@@ -58,7 +60,8 @@ bool sequence_forward(const struct sequence *q, struct sequence_scratch *s, cons
 bool sequence_backward(const struct sequence *q, struct sequence_scratch *s,
                        const struct pass *pass, const struct batch *batch,
                        const struct batch_sequences *in, const real *x, real *dx, size_t x_stride);
-/* Then: ADDS into the gradients of one table, and touches no other.  Any thread. */
+/* Then: ADDS into the gradients of one table, and touches no other.  Any thread.  (With one worker
+ * sequence_backward has done so already where it could, and nothing is left to add.) */
 void sequence_backward_rows(const struct sequence *q, const struct sequence_scratch *s,
                             const struct batch *batch, const struct batch_sequences *in,
                             uint32_t table);

@@ -156,6 +156,19 @@ struct forward_job {
     real *s_0; /* of example `first` on */
 };
 
+/* What example i + 1 needs is asked for while i is computed: neither follows the other in a way
+ * that the processor finds out by itself. */
+static void forward_fetch(const struct forward_job *j, size_t i)
+{
+    const struct unit *u = j->u;
+    if (i < j->last) {
+        size_t steps = j->in->pair[i + 1] - j->in->pair[i];
+        matrix_fetch(steps_of(u, j->in, i), steps * u->e_stride);
+        matrix_fetch_out(j->s_0 + (j->in->pair[i] - j->in->pair[j->first]) * u->k_stride,
+                         steps * u->k_stride);
+    }
+}
+
 /* s_0 of one example: e P + its row of the query. */
 static void forward_example(const struct forward_job *j, size_t i, real *p)
 {
@@ -187,6 +200,7 @@ static void forward_part(void *ctx, size_t part, size_t who)
     real *p = (real *)j->s->p.data + who * j->u->e * j->u->k_stride;
     size_t end = j->first + (part + 1) * UNIT_PART_EXAMPLES;
     for (size_t i = j->first + part * UNIT_PART_EXAMPLES; i < end && i < j->last; i++) {
+        forward_fetch(j, i + 1);
         forward_example(j, i, p);
     }
 }
@@ -259,19 +273,26 @@ struct backward_job {
     const struct unit_input *in;
     const struct shards *shards;
     const struct unit_pooled *pooled;
+    const struct unit_taker *taker;
     const real *ds_0;
     real *de, *dq;
 };
+
+/* Where the gradient of example i's steps is put together. */
+static real *steps_gradient(const struct backward_job *j, size_t i)
+{
+    size_t step = j->taker != NULL ? 0 : j->in->step_offset[j->in->of_example[i]];
+    return j->de + step * j->u->e_stride;
+}
 
 /* The steps' share of the pooled vector: the first example of a sequence writes. */
 static void backward_pooled(const struct backward_job *j, size_t i, size_t who, bool first)
 {
     const struct unit *u = j->u;
     size_t steps = j->in->pair[i + 1] - j->in->pair[i];
-    size_t step = j->in->step_offset[j->in->of_example[i]];
     real *dv = (real *)j->s->dv.data + who * u->e_stride;
     memcpy(dv, j->pooled->dv + i * j->pooled->dv_stride, u->e * sizeof *dv);
-    j->pass.k->outer(j->de + step * u->e_stride, j->pooled->weight + j->in->pair[i], dv, steps,
+    j->pass.k->outer(steps_gradient(j, i), j->pooled->weight + j->in->pair[i], dv, steps,
                      u->e_stride, !first);
 }
 
@@ -281,7 +302,6 @@ static void backward_example(const struct backward_job *j, size_t i, size_t who,
 {
     const struct unit *u = j->u;
     size_t steps = j->in->pair[i + 1] - j->in->pair[i];
-    size_t step = j->in->step_offset[j->in->of_example[i]];
     const real *q = j->in->q + i * u->e_stride;
     const real *ds_0 = j->ds_0 + j->in->pair[i] * u->k_stride;
     real *p_t = (real *)j->s->p.data + who * u->k * u->e_stride;
@@ -289,7 +309,7 @@ static void backward_example(const struct backward_job *j, size_t i, size_t who,
     j->pass.k->mix_columns(p_t, fold_t_of(u, &j->s->fold_t, FOLD_H),
                            fold_t_of(u, &j->s->fold_t, FOLD_P), q, u->k, u->e_stride);
     pass_gemm(&j->pass, &(struct gemm){
-                            .c = j->de + step * u->e_stride,
+                            .c = steps_gradient(j, i),
                             .ldc = u->e_stride,
                             .a = ds_0,
                             .a_row = u->k_stride,
@@ -317,6 +337,33 @@ static void backward_example(const struct backward_job *j, size_t i, size_t who,
                             fold_of(u, &j->s->fold, FOLD_P), q, u->e, u->k_stride);
 }
 
+/* As forward_fetch, of the x-th example of the shards' order. */
+static void backward_fetch(const struct backward_job *j, uint32_t x, uint32_t end)
+{
+    const struct unit *u = j->u;
+    if (x < end) {
+        size_t i = ((const uint32_t *)j->shards->order.data)[x];
+        size_t steps = j->in->pair[i + 1] - j->in->pair[i];
+        const real *s_0 = (const real *)j->s->tower.layer[0].s.data + j->in->pair[i] * u->k_stride;
+        matrix_fetch(j->ds_0 + j->in->pair[i] * u->k_stride, steps * u->k_stride);
+        matrix_fetch(s_0, steps * u->k_stride);
+        matrix_fetch(steps_of(u, j->in, i), steps * u->e_stride);
+        if (j->taker == NULL) {
+            matrix_fetch_out(steps_gradient(j, i), steps * u->e_stride);
+        }
+    }
+}
+
+/* After the x-th example of the shards' order, which has steps. */
+static void take(const struct backward_job *j, uint32_t x, uint32_t end)
+{
+    const uint32_t *order = j->shards->order.data;
+    uint32_t k = j->in->of_example[order[x]];
+    if (j->taker != NULL && (x + 1 == end || j->in->of_example[order[x + 1]] != k)) {
+        j->taker->take(j->taker->ctx, k, j->de);
+    }
+}
+
 static void backward_shard(void *ctx, size_t shard, size_t who)
 {
     const struct backward_job *j = ctx;
@@ -329,6 +376,7 @@ static void backward_shard(void *ctx, size_t shard, size_t who)
         size_t i = ((const uint32_t *)j->shards->order.data)[x];
         size_t steps = j->in->pair[i + 1] - j->in->pair[i];
         real *dquery = (real *)j->s->query.data + i * u->k_stride;
+        backward_fetch(j, x + 1, j->shards->first[shard + 1]);
         tower_center(&u->tower, &j->s->tower, &j->pass, j->in->pair[i], steps);
         memset(sums, 0, u->k_stride * sizeof *sums);
         j->pass.k->column_sums(sums, j->ds_0 + j->in->pair[i] * u->k_stride, steps, u->k_stride);
@@ -338,6 +386,7 @@ static void backward_shard(void *ctx, size_t shard, size_t who)
         if (steps > 0) {
             backward_pooled(j, i, who, shards_first(j->shards, j->in->of_example, x));
             backward_example(j, i, who, dfold);
+            take(j, x, j->shards->first[shard + 1]);
         }
     }
 }
@@ -381,13 +430,15 @@ static void backward_query(const struct unit *u, struct unit_scratch *s, const s
 
 bool unit_backward(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
                    const struct unit_input *in, const struct shards *shards,
-                   const struct unit_pooled *pooled, real *de, real *dq, const real *da)
+                   const struct unit_pooled *pooled, const struct unit_taker *taker, real *de,
+                   real *dq, const real *da)
 {
+    UNDINE_ASSERT(taker == NULL || workers_count(pass->workers) == 1);
     const real *ds_0 = tower_backward(&u->tower, &s->tower, pass, da, in->pair[in->n]);
     if (ds_0 == NULL || !backward_reserve(u, s, pass, in->n, shards->n)) {
         return false;
     }
-    struct backward_job job = {u, s, pass_alone(pass), in, shards, pooled, ds_0, de, dq};
+    struct backward_job job = {u, s, pass_alone(pass), in, shards, pooled, taker, ds_0, de, dq};
     workers_run(pass->workers, shards->n, backward_shard, &job);
     share_sum_reals(s->dfold.data, s->dparts.data, shards->n, 2 * (size_t)u->e * u->k_stride);
     backward_query(u, s, pass, in, dq);

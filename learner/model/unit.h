@@ -51,6 +51,14 @@ struct unit_pooled {
     size_t dv_stride;
 };
 
+/* Who takes the gradient of a sequence's steps as soon as no example adds to it any more, while it
+ * is in the cache: de (steps of sequence k, e_stride).  Sequences come in ascending order; those
+ * without examples or steps are left out. */
+struct unit_taker {
+    void (*take)(const void *ctx, uint32_t k, const real *de);
+    const void *ctx;
+};
+
 /* prefix at most 52 bytes. */
 void unit_declare(struct unit *u, struct params *p, const char *prefix, uint32_t e,
                   const struct model_options *opt);
@@ -61,9 +69,11 @@ void unit_scratch_release(struct unit_scratch *s);
 bool unit_forward(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
                   const struct unit_input *in, real *a);
 /* da (pairs).  de (T, e_stride) is written, with the share of `pooled`; ADDS into dq (B, e_stride)
- * and the gradients.  shards: of the batch's sequences. */
+ * and the gradients.  shards: of the batch's sequences.  taker: NULL, or, with one worker, whom de
+ * is given; then de has room for the longest sequence alone. */
 bool unit_backward(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
                    const struct unit_input *in, const struct shards *shards,
-                   const struct unit_pooled *pooled, real *de, real *dq, const real *da);
+                   const struct unit_pooled *pooled, const struct unit_taker *taker, real *de,
+                   real *dq, const real *da);
 
 #endif
