@@ -1,7 +1,6 @@
 #include "learner/snapshot.h"
 
-#include "learner/model/model_digest.h"
-#include "learner/model/version_reader.h"
+#include "learner/model/version_chain.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -22,7 +21,7 @@ struct snapshot *snapshot_new(void)
 void snapshot_free(struct snapshot *s)
 {
     if (s != NULL) {
-        version_reader_close(s->mapped);
+        version_chain_close(s->mapped);
         arena_release(&s->memory);
         free(s);
     }
@@ -264,15 +263,12 @@ int snapshot_sort(struct snapshot *s, struct undine_err *err)
     return rc;
 }
 
-struct hash128 snapshot_digest(const struct snapshot *s)
+struct hash128 snapshot_digest_of(const struct snapshot *s, const struct model_digest_rows *rows)
 {
     struct model_digest d = {0};
     struct model_digest_tensor dense[SNAPSHOT_ARRAYS_MAX];
     for (uint32_t i = 0; i < s->n_tables; i++) {
-        const struct snapshot_table *t = &s->table[i];
-        struct model_digest_rows rows = {0};
-        model_digest_rows_add(&rows, t->key, t->weight, t->n_rows, t->dim);
-        model_digest_table(&d, t->name, &rows);
+        model_digest_table(&d, s->table[i].name, &rows[i]);
     }
     for (uint32_t i = 0; i < s->n_dense; i++) {
         dense[i] = (struct model_digest_tensor){.name = s->dense[i].name,
@@ -281,4 +277,15 @@ struct hash128 snapshot_digest(const struct snapshot *s)
     }
     model_digest_dense(&d, dense, s->n_dense);
     return d.value;
+}
+
+struct hash128 snapshot_digest(const struct snapshot *s)
+{
+    struct model_digest_rows rows[SCHEMA_TABLES_MAX] = {0};
+    UNDINE_ASSERT(!s->delta);
+    for (uint32_t i = 0; i < s->n_tables; i++) {
+        const struct snapshot_table *t = &s->table[i];
+        model_digest_rows_add(&rows[i], t->key, t->weight, t->n_rows, t->dim);
+    }
+    return snapshot_digest_of(s, rows);
 }

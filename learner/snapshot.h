@@ -10,12 +10,13 @@
 #include "base/hash.h"
 #include "base/schema.h"
 #include "learner/model/model.h"
+#include "learner/model/model_digest.h"
 #include "learner/model/row.h"
 
 #include <stdbool.h>
 
 struct norms;
-struct version_reader;
+struct version_chain;
 
 struct snapshot_table {
     char name[SCHEMA_NAME_MAX];
@@ -77,8 +78,8 @@ struct snapshot {
                             manifest */
     struct norms *norms; /* norms_attach; version_write does both */
     char *norms_json;
-    struct arena memory;           /* owns all of the above, but what lies in: */
-    struct version_reader *mapped; /* owned; NULL = nothing does */
+    struct arena memory;          /* owns all of the above, but what lies in: */
+    struct version_chain *mapped; /* owned; NULL = nothing does */
 };
 
 struct snapshot *snapshot_new(void);
@@ -98,5 +99,7 @@ int snapshot_sort(struct snapshot *s, struct undine_err *err);
 /* model_digest (learner/model/model_digest.h) of tables and dense arrays: equal for equal models,
  * and the same from a version on disk.  Rows may stand in any order.  Not of a delta. */
 struct hash128 snapshot_digest(const struct snapshot *s);
+/* The same where the sums of the tables' rows are known; of a delta those of the whole model. */
+struct hash128 snapshot_digest_of(const struct snapshot *s, const struct model_digest_rows *rows);
 
 #endif

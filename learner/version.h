@@ -6,13 +6,13 @@
  *
  * A version appears whole or not at all: written under a temporary name, each file and the
  * directory fsynced, renamed, the parent fsynced; it goes the same way back.  What a crash left
- * under a temporary name is removed by the next write.  One process writes and retains versions (the
- * store's lock sees to that); which of them is published others may change too (version_publish.h).
- * Readers need no lock.  Publisher thread. */
+ * under a temporary name is removed by the next write.  One process writes and retains versions
+ * (the store's lock sees to that); which of them is published others may change too
+ * (version_publish.h). Readers need no lock.  Publisher thread. */
 #ifndef UNDINE_LEARNER_VERSION_H
 #define UNDINE_LEARNER_VERSION_H
 
-#include "learner/model/version_dir.h"
+#include "learner/model/version_chain.h"
 #include "learner/snapshot.h"
 
 #include <stdbool.h>
@@ -30,8 +30,12 @@ struct version_info {
     char name[VERSION_NAME_MAX]; /* 12 digits */
     uint64_t trained_seq;
     int64_t event_time_ms, created_ms;
-    uint64_t rows, bytes, examples;
-    bool refused; /* by the gate: a checkpoint, not for scorers */
+    uint64_t rows, bytes, examples; /* rows of the model; bytes of its own files */
+    bool refused;                   /* by the gate: a checkpoint, not for scorers */
+    bool is_delta;
+    uint32_t n_chain;     /* of a delta: versions that it needs */
+    uint64_t base;        /* of a delta: the newest of them */
+    uint64_t merged_from; /* of a full version: the delta whose model it is, 0 = none */
     char digest[HASH128_HEX_LEN + 1];
 };
 
@@ -41,6 +45,20 @@ struct version_info {
  * CURRENT failed, the version is there, unpublished. */
 int version_write(const char *dir, struct snapshot *s, const struct version_extra *extra,
                   bool publish, struct version_info *out, struct undine_err *err);
+
+/* The same for a delta (s->delta): what the newest version, open as `base`, has to be changed by to
+ * become the model that s was taken of.  Old rows are looked up in the base, so that the new
+ * model's digest is known without the others: whoever opens the delta checks it.  Costs what
+ * changed.  The norms of its tables are those of the changed rows.  UNDINE_ECORRUPT where s removes
+ * what the base does not have, UNDINE_ESTATE where it has other tables, UNDINE_EFULL where the
+ * chain is MANIFEST_CHAIN_MAX long.
+ *
+ * The usual round of a publisher: version_write_delta, then version_chain_open(&next, dir,
+ * out.name, base, ...) as the first reader of what it wrote, then close `base` and go on with
+ * `next`. */
+int version_write_delta(const char *dir, struct snapshot *s, const struct version_chain *base,
+                        const struct version_extra *extra, bool publish, struct version_info *out,
+                        struct undine_err *err);
 
 /* Newest valid version whose trained_seq lies in [seq_min, seq_max] into *out, with what the
  * trainer needs.  1 = found, 0 = none, also where DIR does not exist.  Others are skipped and
@@ -56,8 +74,8 @@ int version_load(const char *path, bool with_train, struct snapshot **out,
 /* The newest n_max versions whose manifest is valid, ascending; returns their number, 0 where DIR
  * does not exist, < 0 = error. */
 int version_list(const char *dir, struct version_info *out, size_t n_max, struct undine_err *err);
-/* What the manifest of version `number` says.  UNDINE_ENOTFOUND where there is none, and what reading
- * one may say. */
+/* What the manifest of version `number` says.  UNDINE_ENOTFOUND where there is none, and what
+ * reading one may say. */
 int version_info_read(const char *dir, uint64_t number, struct version_info *out,
                       struct undine_err *err);
 /* Name of the published version; UNDINE_ENOTFOUND where nothing is published. */

@@ -1,6 +1,7 @@
 #include "learner/model/manifest.h"
 
 #include "learner/model/json_fields.h"
+#include "learner/model/manifest_delta.h"
 #include "learner/model/mapped_file.h"
 #include "learner/model/schema_json.h"
 #include "learner/model/version_dir.h"
@@ -21,6 +22,7 @@ void manifest_release(struct manifest *m)
         free(m->positions_json);
         free(m->metrics_json);
         free(m->norms_json);
+        manifest_delta_release(&m->delta);
         *m = (struct manifest){0};
     }
 }
@@ -42,6 +44,15 @@ uint64_t manifest_bytes(const struct manifest *m)
         bytes += m->file[i].bytes;
     }
     return bytes;
+}
+
+uint64_t manifest_rows(const struct manifest *m)
+{
+    uint64_t rows = 0;
+    for (uint32_t i = 0; i < m->schema.n_tables; i++) {
+        rows += m->rows[i];
+    }
+    return rows;
 }
 
 static int no_memory(struct undine_err *err)
@@ -148,10 +159,11 @@ int manifest_print(const struct manifest *m, struct writer *out, struct undine_e
         return undine_err_set(err, UNDINE_EINVAL,
                               "positions must be a JSON array, metrics and norms JSON objects");
     }
-    put(out,
-        "{\n  \"format_version\": %d,\n  \"kind\": \"full\",\n  \"number\": %" PRIu64
-        ",\n  \"base\": null,\n  \"trained_seq\": %" PRIu64 ",\n  \"event_time_ms\": %" PRId64,
-        MANIFEST_FORMAT_VERSION, m->number, m->trained_seq, m->event_time_ms);
+    put(out, "{\n  \"format_version\": %d,\n  \"number\": %" PRIu64 ",\n  ",
+        MANIFEST_FORMAT_VERSION, m->number);
+    manifest_delta_print(m, out);
+    put(out, ",\n  \"trained_seq\": %" PRIu64 ",\n  \"event_time_ms\": %" PRId64, m->trained_seq,
+        m->event_time_ms);
     put(out,
         ",\n  \"examples\": %" PRIu64 ",\n  \"positives\": %" PRIu64 ",\n  \"batches\": %" PRIu64,
         m->examples, m->positives, m->batches);
@@ -196,7 +208,7 @@ static int check_seal(const char *text, size_t len, struct undine_err *err)
 static int check_format(const json_t *root, struct undine_err *err)
 {
     uint64_t version;
-    char kind[16], gate[16];
+    char gate[16];
     int rc = json_field_u64(root, "format_version", INT64_MAX, &version, err);
     if (rc < 0) {
         return rc;
@@ -207,16 +219,7 @@ static int check_format(const json_t *root, struct undine_err *err)
     if (version == 0) {
         return undine_err_set(err, UNDINE_ECORRUPT, "`format_version` is 0");
     }
-    rc = json_field_text(root, "kind", kind, sizeof kind, err);
-    if (rc == UNDINE_OK) {
-        rc = json_field_text(root, "gate", gate, sizeof gate, err);
-    }
-    if (rc == UNDINE_OK &&
-        (strcmp(kind, "full") != 0 || !json_is_null(json_object_get(root, "base")))) {
-        rc = undine_err_set(err, UNDINE_EVERSION, "`kind` is \"%s\", this program reads \"full\"",
-                            kind);
-    }
-    return rc;
+    return json_field_text(root, "gate", gate, sizeof gate, err);
 }
 
 static int parse_numbers(struct manifest *m, const json_t *root, struct undine_err *err)
@@ -379,7 +382,8 @@ static int parse_texts(struct manifest *m, const json_t *root, struct undine_err
 static int parse_root(struct manifest *m, const json_t *root, struct undine_err *err)
 {
     int (*const parts[])(struct manifest *, const json_t *, struct undine_err *) = {
-        parse_numbers, parse_model, parse_digests, parse_tables, parse_files, parse_texts};
+        parse_numbers, parse_model, manifest_delta_parse, parse_digests,
+        parse_tables,  parse_files, parse_texts};
     int rc = check_format(root, err);
     for (size_t i = 0; rc == UNDINE_OK && i < sizeof parts / sizeof parts[0]; i++) {
         rc = parts[i](m, root, err);
@@ -412,6 +416,7 @@ int manifest_parse(struct manifest *out, const char *text, size_t len, struct un
         manifest_release(&m);
         return rc;
     }
+    memcpy(m.seal, text + len - SEAL_LEN + sizeof SEAL_BEGIN - 1, HASH128_HEX_LEN);
     *out = m;
     return UNDINE_OK;
 }

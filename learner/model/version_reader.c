@@ -142,39 +142,118 @@ static const struct safetensors_tensor *table_tensor(const struct safetensors *s
     return fits ? t : NULL;
 }
 
-static int open_tables(struct version_reader *r, const char *path, struct undine_err *err)
+static int no_table(const char *path, const char *name, const char *what, uint64_t n,
+                    uint32_t width, struct undine_err *err)
+{
+    return undine_err_set(err, UNDINE_ECORRUPT,
+                          "%s/" MANIFEST_MODEL ": table `%s` is not %" PRIu64
+                          " keys, rows of %u numbers and %s",
+                          path, name, n, width, what);
+}
+
+/* Keys and rows of table i, n of them. */
+static bool open_rows(struct version_table *t, const struct version_reader *r, uint32_t i,
+                      uint64_t n)
 {
     const struct schema *schema = &r->manifest.schema;
-    for (uint32_t i = 0; i < schema->n_tables; i++) {
-        const char *name = schema->tables[i].name;
-        uint64_t n = r->manifest.rows[i];
-        uint32_t width = model_row_width(schema, &r->manifest.model, i);
-        const struct safetensors_tensor *key = table_tensor(&r->model, name, "keys",
-                                                            SAFETENSORS_U64, n, 0),
-                                        *row = table_tensor(&r->model, name, "rows",
-                                                            SAFETENSORS_F32, n, width),
-                                        *index = table_tensor(&r->model, name, "index",
-                                                              SAFETENSORS_U32, UINT64_MAX, 0);
-        if (key == NULL || row == NULL || index == NULL || index->rows <= n ||
-            (index->rows & (index->rows - 1)) != 0) {
-            return undine_err_set(err, UNDINE_ECORRUPT,
-                                  "%s/" MANIFEST_MODEL ": table `%s` is not %" PRIu64
-                                  " keys, rows of %u numbers and their index",
-                                  path, name, n, width);
-        }
-        r->table[i] = (struct version_table){.key = key->data,
-                                             .row = row->data,
-                                             .index = index->data,
-                                             .n_rows = n,
-                                             .mask = index->rows - 1,
-                                             .shared = n,
-                                             .width = width};
-        /* The lowest key of all, and no id's: learner/admission.h. */
-        if (n > 0 && r->table[i].key[0] == 0) {
-            r->table[i].shared = 0;
+    const char *name = schema->tables[i].name;
+    uint32_t width = model_row_width(schema, &r->manifest.model, i);
+    const struct safetensors_tensor *key = table_tensor(&r->model, name, "keys", SAFETENSORS_U64, n,
+                                                        0),
+                                    *row = table_tensor(&r->model, name, "rows", SAFETENSORS_F32, n,
+                                                        width);
+    *t = (struct version_table){.n_rows = n, .shared = n, .width = width};
+    if (key == NULL || row == NULL) {
+        return false;
+    }
+    t->key = key->data;
+    t->row = row->data;
+    return true;
+}
+
+static bool ascending(const uint64_t *key, uint64_t n)
+{
+    for (uint64_t i = 1; i < n; i++) {
+        if (key[i - 1] >= key[i]) {
+            return false;
         }
     }
+    return true;
+}
+
+static int open_full_table(struct version_reader *r, uint32_t i, const char *path,
+                           struct undine_err *err)
+{
+    struct version_table *t = &r->table[i];
+    const char *name = r->manifest.schema.tables[i].name;
+    uint64_t n = r->manifest.rows[i];
+    const struct safetensors_tensor *index =
+        table_tensor(&r->model, name, "index", SAFETENSORS_U32, UINT64_MAX, 0);
+    if (!open_rows(t, r, i, n) || index == NULL || index->rows <= n ||
+        (index->rows & (index->rows - 1)) != 0) {
+        return no_table(path, name, "their index", n, t->width, err);
+    }
+    if (!ascending(t->key, n)) {
+        return undine_err_set(err, UNDINE_ECORRUPT,
+                              "%s/" MANIFEST_MODEL ": table `%s` has ids out of order", path, name);
+    }
+    t->index = index->data;
+    t->mask = index->rows - 1;
+    /* The lowest key of all, and no id's: learner/admission.h. */
+    if (n > 0 && t->key[0] == 0) {
+        t->shared = 0;
+    }
     return UNDINE_OK;
+}
+
+/* Have two ascending lists nothing in common? */
+static bool disjoint(const uint64_t *a, uint64_t n_a, const uint64_t *b, uint64_t n_b)
+{
+    uint64_t i = 0, k = 0;
+    while (i < n_a && k < n_b) {
+        if (a[i] == b[k]) {
+            return false;
+        }
+        if (a[i] < b[k]) {
+            i++;
+        } else {
+            k++;
+        }
+    }
+    return true;
+}
+
+static int open_delta_table(struct version_reader *r, uint32_t i, const char *path,
+                            struct undine_err *err)
+{
+    struct version_table *t = &r->table[i];
+    const char *name = r->manifest.schema.tables[i].name;
+    uint64_t n = r->manifest.delta.changed[i], n_removed = r->manifest.delta.removed[i];
+    const struct safetensors_tensor *removed =
+        table_tensor(&r->model, name, "removed", SAFETENSORS_U64, n_removed, 0);
+    if (!open_rows(t, r, i, n) || removed == NULL) {
+        return no_table(path, name, "the ids removed", n, t->width, err);
+    }
+    t->removed = removed->data;
+    t->n_removed = n_removed;
+    if (!ascending(t->key, n) || !ascending(t->removed, n_removed) ||
+        !disjoint(t->key, n, t->removed, n_removed)) {
+        return undine_err_set(err, UNDINE_ECORRUPT,
+                              "%s/" MANIFEST_MODEL
+                              ": table `%s` has ids out of order, or one both changed and removed",
+                              path, name);
+    }
+    return UNDINE_OK;
+}
+
+static int open_tables(struct version_reader *r, const char *path, struct undine_err *err)
+{
+    int rc = UNDINE_OK;
+    for (uint32_t i = 0; rc == UNDINE_OK && i < r->manifest.schema.n_tables; i++) {
+        rc = r->manifest.is_delta ? open_delta_table(r, i, path, err)
+                                  : open_full_table(r, i, path, err);
+    }
+    return rc;
 }
 
 int version_reader_open(struct version_reader **out, const char *path, bool with_train,
@@ -221,8 +300,8 @@ void version_reader_close(struct version_reader *r)
     free(r);
 }
 
-int version_reader_digest(const struct version_reader *r, struct hash128 *out,
-                          struct undine_err *err)
+int version_reader_digest_of(const struct version_reader *r, const struct model_digest_rows *rows,
+                             struct hash128 *out, struct undine_err *err)
 {
     struct model_digest d = {0};
     struct model_digest_tensor *dense = calloc(r->model.n + 1, sizeof *dense);
@@ -230,10 +309,7 @@ int version_reader_digest(const struct version_reader *r, struct hash128 *out,
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for a digest");
     }
     for (uint32_t i = 0; i < r->manifest.schema.n_tables; i++) {
-        const struct version_table *t = &r->table[i];
-        struct model_digest_rows rows = {0};
-        model_digest_rows_add(&rows, t->key, t->row, t->n_rows, t->width);
-        model_digest_table(&d, r->manifest.schema.tables[i].name, &rows);
+        model_digest_table(&d, r->manifest.schema.tables[i].name, &rows[i]);
     }
     size_t n = 0;
     for (size_t i = 0; i < r->model.n; i++) {
@@ -247,4 +323,16 @@ int version_reader_digest(const struct version_reader *r, struct hash128 *out,
     free(dense);
     *out = d.value;
     return UNDINE_OK;
+}
+
+int version_reader_digest(const struct version_reader *r, struct hash128 *out,
+                          struct undine_err *err)
+{
+    struct model_digest_rows rows[SCHEMA_TABLES_MAX] = {0};
+    UNDINE_ASSERT(!r->manifest.is_delta);
+    for (uint32_t i = 0; i < r->manifest.schema.n_tables; i++) {
+        const struct version_table *t = &r->table[i];
+        model_digest_rows_add(&rows[i], t->key, t->row, t->n_rows, t->width);
+    }
+    return version_reader_digest_of(r, rows, out, err);
 }

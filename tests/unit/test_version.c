@@ -560,8 +560,9 @@ static void test_a_forged_manifest_is_refused(void **state)
     } changes[] = {
         {"\"format_version\": 1", "\"format_version\": 2", UNDINE_EVERSION},
         {"\"format_version\": 1", "\"format_version\": \"1\"", UNDINE_ECORRUPT},
-        {"\"kind\": \"full\"", "\"kind\": \"delta\"", UNDINE_EVERSION},
-        {"\"base\": null", "\"base\": 3", UNDINE_EVERSION},
+        {"\"kind\": \"full\"", "\"kind\": \"delta\"", UNDINE_ECORRUPT},
+        {"\"kind\": \"full\"", "\"kind\": \"epsilon\"", UNDINE_EVERSION},
+        {"\"base\": null", "\"base\": 3", UNDINE_ECORRUPT},
         {"\"trained_seq\": 80", "\"trained_seq\": -80", UNDINE_ECORRUPT},
         {"\"trained_seq\": 80", "\"trained_seq\": 80.5", UNDINE_ECORRUPT},
         {"\"trained_seq\"", "\"trained_Seq\"", UNDINE_ECORRUPT},
