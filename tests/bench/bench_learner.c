@@ -5,24 +5,16 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { BATCHES = 40, BATCHES_MIN = 4, BATCH_MAX = 100000, STEPS_MAX = 2000000 };
+enum { BATCH_MAX = 100000, PASSES_MAX = 1000 };
 
 struct bench {
     struct schema schema;
-    struct example_stream batch[BATCHES];
+    struct example_stream batch[BENCH_SHAPE_BATCHES_MAX];
     uint32_t n_batches;
     struct trainer *trainer;
     uint64_t next_seq, examples;
     uint32_t at;
 };
-
-/* As many different mini-batches as fit in memory, so that the rows of one are cold at the next. */
-static uint32_t batches_of(const struct bench_shape *shape)
-{
-    uint64_t steps = (uint64_t)shape->batch * (shape->history_max > 0 ? shape->history_max : 1);
-    uint64_t n = STEPS_MAX / steps;
-    return n > BATCHES ? BATCHES : n < BATCHES_MIN ? BATCHES_MIN : (uint32_t)n;
-}
 
 static struct trainer_options trainer_options(const struct bench_learner_options *opt)
 {
@@ -39,7 +31,7 @@ static struct trainer_options trainer_options(const struct bench_learner_options
                       .accumulator = 0.1,
                       .beta = 1.0},
         .clip_norm = 10.0,
-        .regularizer = {.kind = REGULARIZER_MBA, .lambda = 0.01},
+        .regularizer = {.kind = opt->plain ? REGULARIZER_NONE : REGULARIZER_MBA, .lambda = 0.01},
         .guard = {.window = 10000, .label_rate_max = 1.0, .missing_max = 1.0},
         .row_scale = 0.01,
         .metrics_window = 100000,
@@ -96,23 +88,67 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Sum of the losses since start. */
+static double loss_so_far(struct trainer *t)
+{
+    struct trainer_metrics m = {0};
+    trainer_metrics(t, &m);
+    return m.examples > 0 ? m.logloss * (double)m.examples : 0.0;
+}
+
+/* Go round the batches; *logloss: of the last round's predictions. */
+static int warm_up(struct bench *b, uint32_t passes, double *logloss, struct undine_err *err)
+{
+    for (uint32_t pass = 0; pass < passes; pass++) {
+        double before = loss_so_far(b->trainer);
+        uint64_t first = b->examples;
+        for (uint32_t i = 0; i < b->n_batches; i++) {
+            int rc = learn_one_batch(b, err);
+            if (rc < 0) {
+                return rc;
+            }
+        }
+        *logloss = (loss_so_far(b->trainer) - before) / (double)(b->examples - first);
+    }
+    return UNDINE_OK;
+}
+
+/* Numbers that the dense part learns. */
+static int dense_parameters(const struct bench *b, const struct bench_learner_options *opt,
+                            uint64_t *out, struct undine_err *err)
+{
+    struct model_options o = trainer_options(opt).model;
+    struct model *m;
+    int rc = model_open(&m, &b->schema, &o, err);
+    if (rc < 0) {
+        return rc;
+    }
+    size_t n = 0;
+    const struct model_param *p = model_params(m, &n);
+    *out = 0;
+    for (size_t i = 0; i < n; i++) {
+        *out += p[i].trained ? (uint64_t)p[i].rows * p[i].cols : 0;
+    }
+    model_close(m);
+    return UNDINE_OK;
+}
+
 static int run(struct bench *b, const struct bench_learner_options *opt,
                struct bench_learner_result *out, struct undine_err *err)
 {
-    struct random r = {.state = 1};
+    struct random r = {.state = BENCH_SHAPE_SEED};
     for (uint32_t i = 0; i < b->n_batches; i++) {
         example_stream_init(&b->batch[i], &b->schema);
         bench_shape_fill(&opt->shape, &b->batch[i], opt->shape.batch, &r);
     }
     struct trainer_options o = trainer_options(opt);
     int rc = trainer_open(&b->trainer, &b->schema, &o, err);
-    for (uint32_t i = 0; rc == UNDINE_OK && i < b->n_batches; i++) {
-        rc = learn_one_batch(b, err);
+    uint64_t parameters = 0;
+    double logloss = 0.0;
+    if (rc == UNDINE_OK && (rc = dense_parameters(b, opt, &parameters, err)) == UNDINE_OK) {
+        rc = warm_up(b, opt->passes, &logloss, err);
     }
-    struct trainer_metrics warm = {0}, m = {0};
-    if (rc == UNDINE_OK) {
-        trainer_metrics(b->trainer, &warm);
-    }
+    struct trainer_metrics m = {0};
     double rate[BENCH_LEARNER_RUNS] = {0}, cpu_rate[BENCH_LEARNER_RUNS] = {0};
     for (uint32_t i = 0; rc == UNDINE_OK && i < BENCH_LEARNER_RUNS; i++) {
         rc = measure(b, opt->seconds / BENCH_LEARNER_RUNS, &rate[i], &cpu_rate[i], err);
@@ -131,7 +167,8 @@ static int run(struct bench *b, const struct bench_learner_options *opt,
         .examples = m.examples,
         .rows = m.rows,
         .table_bytes = m.table_bytes,
-        .logloss = warm.logloss,
+        .parameters = parameters,
+        .logloss = logloss,
     };
     return UNDINE_OK;
 }
@@ -140,6 +177,10 @@ int bench_learner_run(struct bench_learner_result *out, const struct bench_learn
                       struct undine_err *err)
 {
     const struct bench_shape *shape = &opt->shape;
+    if (opt->passes < 1 || opt->passes > PASSES_MAX) {
+        return undine_err_set(err, UNDINE_EINVAL, "passes are %u, expected 1..%d", opt->passes,
+                              PASSES_MAX);
+    }
     if (shape->batch < 1 || shape->batch > BATCH_MAX ||
         shape->history_max > BENCH_SHAPE_HISTORY_MAX) {
         return undine_err_set(err, UNDINE_EINVAL,
@@ -150,7 +191,7 @@ int bench_learner_run(struct bench_learner_result *out, const struct bench_learn
     if (b == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for a benchmark");
     }
-    b->n_batches = batches_of(shape);
+    b->n_batches = bench_shape_batches(shape);
     int rc = bench_shape_schema(shape, &b->schema, err);
     if (rc == UNDINE_OK) {
         rc = run(b, opt, out, err);

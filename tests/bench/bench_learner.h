@@ -13,7 +13,9 @@ struct bench_learner_options {
     uint32_t workers; /* threads that share a batch */
     double seconds;   /* measured, all runs together, after a warm-up over all data */
     enum optimizer_kind optimizer;
-    bool base; /* sum pooling instead of the activation unit */
+    bool base;       /* sum pooling instead of the activation unit */
+    bool plain;      /* without MBA */
+    uint32_t passes; /* over all data, of the warm-up */
 };
 
 enum { BENCH_LEARNER_RUNS = 5 };
@@ -23,7 +25,8 @@ struct bench_learner_result {
     double examples_per_second_min, examples_per_second_max;
     double examples_per_cpu_second; /* median; all threads' processor time together */
     uint64_t examples, rows, table_bytes;
-    double logloss; /* of the warm-up: labels are coins, so about ln 2 */
+    uint64_t parameters; /* of the dense part */
+    double logloss;      /* of the warm-up's last pass: labels are coins, so about ln 2 at first */
 };
 
 int bench_learner_run(struct bench_learner_result *out, const struct bench_learner_options *opt,

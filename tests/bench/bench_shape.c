@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { STEP_IDS_MAX = 3, MORE_IDS = 10000 };
+enum { STEP_IDS_MAX = 3, BATCHES_MIN = 4, STEPS_MAX = 2000000 };
 
 static const struct bench_shape shapes[] = {
     {.name = "online",
-     .text = "item 18, category 18, user 18, MLP 200-80, Dice, MBA",
+     .text = "item 18, category 18, user 18, MLP 200-80, Dice",
      .batch = 256,
      .dim = 18,
      .history_min = 50,
@@ -23,7 +23,7 @@ static const struct bench_shape shapes[] = {
      .unit_hidden = {80, 40}},
     {.name = "deeprec",
      .text = "item 18, category 18, user 18 as in Amazon Books, history 4 + floor(47 u^4), "
-             "MLP 200-80, Dice, MBA",
+             "MLP 200-80, Dice",
      .batch = 512,
      .dim = 18,
      .history_min = 4,
@@ -35,8 +35,7 @@ static const struct bench_shape shapes[] = {
      .unit = UNIT_OFFICIAL,
      .unit_hidden = {80, 40}},
     {.name = "deeprec30",
-     .text = "item 18, category 18, user 18 as in Amazon Books, history 10..50, MLP 200-80, Dice, "
-             "MBA",
+     .text = "item 18, category 18, user 18 as in Amazon Books, history 10..50, MLP 200-80, Dice",
      .batch = 512,
      .dim = 18,
      .history_min = 10,
@@ -48,8 +47,7 @@ static const struct bench_shape shapes[] = {
      .unit = UNIT_OFFICIAL,
      .unit_hidden = {80, 40}},
     {.name = "paper",
-     .text = "goods 12, shop 12, category 12, ten more of 12, history 1..100, MLP 200-80, Dice, "
-             "MBA",
+     .text = "goods 12, shop 12, category 12, ten more of 12, history 1..100, MLP 200-80, Dice",
      .batch = 5000,
      .dim = 12,
      .history_min = 1,
@@ -168,7 +166,7 @@ void bench_shape_fill(const struct bench_shape *shape, struct example_stream *s,
         put_item(shape, ids, r);
         ids[user_at] = id_of(random_below(r, shape->users), 3);
         for (uint32_t k = 0; k < shape->n_more; k++) {
-            ids[user_at + 1 + k] = id_of(skewed(r, MORE_IDS), 4 + k);
+            ids[user_at + 1 + k] = id_of(skewed(r, BENCH_SHAPE_MORE_IDS), 4 + k);
         }
         struct example e = {.user = ids[user_at],
                             .sample_rate = 1.0f,
@@ -178,4 +176,13 @@ void bench_shape_fill(const struct bench_shape *shape, struct example_stream *s,
                             .sequence = {example_stream_sequence(s, 0, steps, history)}};
         (void)example_stream_add(s, &e);
     }
+}
+
+uint32_t bench_shape_batches(const struct bench_shape *shape)
+{
+    uint64_t steps = (uint64_t)shape->batch * (shape->history_max > 0 ? shape->history_max : 1);
+    uint64_t n = STEPS_MAX / steps;
+    return n > BENCH_SHAPE_BATCHES_MAX ? BENCH_SHAPE_BATCHES_MAX
+           : n < BATCHES_MIN           ? BATCHES_MIN
+                                       : (uint32_t)n;
 }

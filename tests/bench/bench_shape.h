@@ -17,7 +17,12 @@
 #include "learner/model/model.h"
 #include "tests/support/example_stream.h"
 
-enum { BENCH_SHAPE_HISTORY_MAX = 1000 };
+enum {
+    BENCH_SHAPE_HISTORY_MAX = 1000,
+    BENCH_SHAPE_BATCHES_MAX = 40,
+    BENCH_SHAPE_MORE_IDS = 10000, /* ids of a context field */
+    BENCH_SHAPE_SEED = 1          /* of the batches */
+};
 
 struct bench_shape {
     const char *name, *text;
@@ -39,5 +44,8 @@ struct model_options bench_shape_model(const struct bench_shape *shape);
 /* Add n examples; labels are coins. */
 void bench_shape_fill(const struct bench_shape *shape, struct example_stream *s, uint32_t n,
                       struct random *r);
+/* How many different mini-batches a benchmark goes round: as many as fit in memory, so that the
+ * rows of one are cold at the next. */
+uint32_t bench_shape_batches(const struct bench_shape *shape);
 
 #endif

@@ -127,4 +127,19 @@ for shape in online deeprec deeprec30 paper; do
 done
 run 2 bench learner --shape wide
 says stderr "--shape is \`wide\`, expected online, deeprec, deeprec30 or paper"
+# Its mini-batches as a file: a line that says what follows, and all of it, to the byte.
+run 0 bench learner --shape deeprec30 --batch 16 --write-batches "$tmp/batches"
+python3 - "$tmp/batches" << 'EOF'
+import json, struct, sys
+raw = open(sys.argv[1], "rb").read()
+at = raw.index(b"\n") + 1
+head = json.loads(raw[:at])
+b, fields, width, steps = head["batch"], len(head["fields"]), head["step_fields"], set()
+for _ in range(head["batches"]):
+    assert set(raw[at:at + b]) <= {0, 1}
+    n = struct.unpack_from(f"<{b}I", raw, at + b)
+    steps |= set(n)
+    at += 5 * b + 8 * b * fields + 8 * width * sum(n)
+assert at == len(raw) and (b, fields, width) == (16, 3, 2) and (min(steps), max(steps)) == (10, 50), steps
+EOF
 say "ok: $(echo "$commands" | wc -l) commands"
