@@ -612,6 +612,7 @@ int arrivals_restore(struct arrivals *a, arrivals_fn fn, void *payload,
 {
     UNDINE_ASSERT(a->n_events == 0 && a->n_stored == 0);
     struct restore s = {.a = a, .fn = fn, .payload = payload, .progress = progress};
+    restore_progress_begin(progress, RESTORE_EVENTS, 0); /* their bytes are not known yet */
     int rc = store_scan(a->store, STORE_ARRIVALS, 0, restore_rejected, &s, err);
     if (rc == UNDINE_OK && a->n_rejected > 0) {
         qsort(a->rejected, a->n_rejected, sizeof *a->rejected, compare_rejected);

@@ -4,6 +4,7 @@
 #include "base/fault.h"
 #include "learner/version_files.h"
 #include "ops/batch_dump.h"
+#include "ops/beside.h"
 #include "ops/publisher.h"
 
 #include <errno.h>
@@ -121,12 +122,23 @@ static int open_source(struct daemon *d, struct undine_err *err)
     return source_kafka_open(&d->source, &kafka, ingest_position, d->store, err);
 }
 
-static int open_ingest(struct daemon *d, struct undine_err *err)
+/* The halves of the progress, or NULL where nobody asks. */
+static struct restore_progress *state_progress(const struct daemon *d)
+{
+    return d->opt.progress == NULL ? NULL : &d->opt.progress->state;
+}
+
+static struct restore_progress *learner_progress(const struct daemon *d)
+{
+    return d->opt.progress == NULL ? NULL : &d->opt.progress->learner;
+}
+
+static int open_state(struct daemon *d, struct undine_err *err)
 {
     const struct config *c = d->config;
     struct store_options store = c->store;
     store.dir = d->store_dir;
-    restore_progress_begin(d->opt.progress, RESTORE_STORE, 0);
+    restore_progress_begin(state_progress(d), RESTORE_STORE, 0);
     int rc = store_open(&d->store, &store, err);
     if (rc == UNDINE_OK) { /* before anything waits for a broker */
         int known = ingest_check_config(d->store, &c->ingest, err);
@@ -141,20 +153,20 @@ static int open_ingest(struct daemon *d, struct undine_err *err)
     if (rc == UNDINE_OK) {
         rc = decoder_open(&d->decoder, &c->schema, &c->decode, err);
     }
-    restore_progress_begin(d->opt.progress, RESTORE_BROKER, 0);
-    if (rc == UNDINE_OK) {
-        rc = open_source(d, err);
-    }
-    if (rc == UNDINE_OK) {
-        d->ingest_options = c->ingest;
-        d->ingest_options.accept_loss = d->opt.accept_loss;
-        d->ingest_options.n_accept_loss = d->opt.n_accept_loss;
-        d->ingest_options.progress = d->opt.progress;
-        d->ingest_options.close_windows = d->opt.until_end && !d->opt.keep_open;
-        rc = ingest_open(&d->ingest, &c->schema, &d->ingest_options, d->store, d->users, d->log, d->source,
-                         d->decoder, err);
-    }
-    return rc;
+    restore_progress_begin(state_progress(d), RESTORE_BROKER, 0);
+    return rc == UNDINE_OK ? open_source(d, err) : rc;
+}
+
+static int open_ingest(struct daemon *d, struct undine_err *err)
+{
+    const struct config *c = d->config;
+    d->ingest_options = c->ingest;
+    d->ingest_options.accept_loss = d->opt.accept_loss;
+    d->ingest_options.n_accept_loss = d->opt.n_accept_loss;
+    d->ingest_options.progress = state_progress(d);
+    d->ingest_options.close_windows = d->opt.until_end && !d->opt.keep_open;
+    return ingest_open(&d->ingest, &c->schema, &d->ingest_options, d->store, d->users, d->log, d->source,
+                       d->decoder, err);
 }
 
 static void version_skipped(void *payload, const char *name, const struct undine_err *why)
@@ -176,8 +188,7 @@ static void batch_refused(void *payload, const struct trainer *t, const char *wh
 static int open_learner(struct daemon *d, struct undine_err *err)
 {
     struct trainer_options options = d->config->trainer;
-    options.progress = d->opt.progress;
-    restore_progress_begin(options.progress, RESTORE_VERSION, 0);
+    options.progress = learner_progress(d);
     options.frozen.block = d->opt.freeze_versions ? 0 : options.frozen.block;
     int rc = trainer_open(&d->trainer, &d->config->schema, &options, err);
     if (rc != UNDINE_OK) {
@@ -206,6 +217,34 @@ static int open_learner(struct daemon *d, struct undine_err *err)
         d->restored = info;
         daemon_say(d, 6, "version", "restored version %s: %llu examples learned, %llu in the log",
                    info.name, (unsigned long long)info.trained_seq, (unsigned long long)head);
+    }
+    return rc;
+}
+
+static int learner_half(void *payload, struct undine_err *err)
+{
+    struct daemon *d = payload;
+    restore_progress_begin(learner_progress(d), RESTORE_VERSION, 0);
+    int rc = open_learner(d, err);
+    restore_progress_begin(learner_progress(d), RESTORE_NOTHING, 0);
+    return rc;
+}
+
+/* Version and rows on one core, events and users on another: they have nothing in common but the
+ * two ends of the example log, which stand still until the threads are started. */
+static int open_halves(struct daemon *d, struct undine_err *err)
+{
+    struct beside learner;
+    struct undine_err learner_err = {0};
+    beside_begin(&learner, "undine-restore", learner_half, d);
+    int rc = open_ingest(d, err);
+    restore_progress_begin(state_progress(d), RESTORE_NOTHING, 0);
+    int learner_rc = beside_join(&learner, &learner_err);
+    if (rc == UNDINE_OK && learner_rc < 0) {
+        rc = learner_rc;
+        if (err != NULL) {
+            *err = learner_err;
+        }
     }
     return rc;
 }
@@ -250,12 +289,11 @@ int daemon_open(struct daemon **out, const struct daemon_options *opt, struct un
         rc = make_dirs(d, err);
     }
     if (rc == UNDINE_OK) {
-        rc = open_ingest(d, err);
+        rc = open_state(d, err);
     }
     if (rc == UNDINE_OK) {
-        rc = open_learner(d, err);
+        rc = open_halves(d, err);
     }
-    restore_progress_begin(opt->progress, RESTORE_START, 0);
     if (rc == UNDINE_OK) {
         struct publisher_options publisher = {
             .versions_dir = d->versions_dir,

@@ -32,7 +32,7 @@ struct daemon_options {
     bool freeze_versions; /* the frozen metrics are of the newest version, not of a block */
     const char *const *accept_loss;
     size_t n_accept_loss;
-    struct restore_progress *progress; /* how far daemon_open is; NULL = nobody asks; borrowed */
+    struct restore_lanes *progress; /* how far daemon_open is; NULL = nobody asks; borrowed */
     daemon_log_fn log; /* any thread; NULL = silent */
     void *log_payload;
 };

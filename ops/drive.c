@@ -110,7 +110,7 @@ static int run_daemon(const struct drive_options *opt, const struct config *conf
     struct daemon_options options = opt->daemon;
     options.config = config;
     options.state_dir = state_dir;
-    struct restore_progress progress = {0};
+    struct restore_lanes progress = {0};
     options.progress = &progress;
     options.log = log_text;
     struct daemon *d = NULL;

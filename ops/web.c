@@ -1,5 +1,6 @@
 #include "ops/web.h"
 
+#include "base/clock.h"
 #include "learner/blas.h"
 #include "ops/http.h"
 #include "ops/metrics.h"
@@ -16,7 +17,7 @@ enum { WEB_ROUTES = 3, HTTP_OK = 200, HTTP_UNAVAILABLE = 503, HTTP_FAILED = 500 
 
 struct web {
     _Atomic(struct daemon *) daemon;         /* NULL until attached */
-    const struct restore_progress *progress; /* NULL = not watched; borrowed */
+    const struct restore_lanes *progress;    /* NULL = not watched; borrowed */
     struct http *http;
     struct http_route routes[WEB_ROUTES];
 };
@@ -69,10 +70,11 @@ static int healthz(void *payload, const struct http_request *in, struct http_ans
     return healthy ? HTTP_OK : HTTP_UNAVAILABLE;
 }
 
-/* What is done before the daemon is there. */
-static void put_restoring(struct writer *body, const struct restore_progress *p)
+/* "phase":...; where it counts something, how far it is; and for how long it has been at it. */
+static void put_phase(struct writer *body, const struct restore_progress *p, int phase)
 {
     static const char *const phases[] = {
+        [RESTORE_NOTHING] = "starting",
         [RESTORE_STORE] = "opening the store",
         [RESTORE_BROKER] = "waiting for the broker",
         [RESTORE_EVENTS] = "reading stored events",
@@ -80,21 +82,42 @@ static void put_restoring(struct writer *body, const struct restore_progress *p)
         [RESTORE_USERS] = "restoring users",
         [RESTORE_VERSION] = "reading the newest version",
         [RESTORE_ROWS] = "restoring rows",
-        [RESTORE_START] = "starting",
     };
     char text[256];
-    int phase = p == NULL ? RESTORE_START : atomic_load(&p->phase);
-    uint64_t total = p == NULL ? 0 : atomic_load(&p->total);
-    uint64_t done = p == NULL ? 0 : atomic_load(&p->done);
-    done = done < total ? done : total;
-    int len = snprintf(text, sizeof text, "{\"ready\":false,\"phase\":\"%s\"", phases[phase]);
+    int len = snprintf(text, sizeof text, "\"phase\":\"%s\"", phases[phase]);
+    uint64_t total = phase == RESTORE_NOTHING ? 0 : atomic_load(&p->total);
     if (total > 0) {
+        uint64_t done = atomic_load(&p->done);
+        done = done < total ? done : total;
         len += snprintf(text + len, sizeof text - (size_t)len,
                         ",\"done\":%" PRIu64 ",\"total\":%" PRIu64 ",\"share\":%.3f", done, total,
                         (double)done / (double)total);
     }
-    (void)snprintf(text + len, sizeof text - (size_t)len, "}\n");
+    if (phase != RESTORE_NOTHING) {
+        int64_t took_ns = clock_monotonic_ns() - atomic_load(&p->since_ns);
+        (void)snprintf(text + len, sizeof text - (size_t)len, ",\"seconds\":%.1f",
+                       (double)(took_ns > 0 ? took_ns : 0) * 1e-9);
+    }
     put_text(body, text);
+}
+
+/* What is done before the daemon is there. */
+static void put_restoring(struct writer *body, const struct restore_lanes *lanes)
+{
+    int state = lanes == NULL ? RESTORE_NOTHING : atomic_load(&lanes->state.phase);
+    int learner = lanes == NULL ? RESTORE_NOTHING : atomic_load(&lanes->learner.phase);
+    put_text(body, "{\"ready\":false,");
+    if (state == RESTORE_NOTHING && learner != RESTORE_NOTHING) {
+        put_phase(body, &lanes->learner, learner);
+    } else {
+        put_phase(body, lanes == NULL ? NULL : &lanes->state, state);
+    }
+    if (state != RESTORE_NOTHING && learner != RESTORE_NOTHING) {
+        put_text(body, ",\"beside\":{");
+        put_phase(body, &lanes->learner, learner);
+        put_text(body, "}");
+    }
+    put_text(body, "}\n");
 }
 
 /* Ready: running, with the source at hand. */
@@ -124,7 +147,7 @@ static int readyz(void *payload, const struct http_request *in, struct http_answ
     return st.ready ? HTTP_OK : HTTP_UNAVAILABLE;
 }
 
-int web_open(struct web **out, const char *listen, const struct restore_progress *progress,
+int web_open(struct web **out, const char *listen, const struct restore_lanes *progress,
              struct undine_err *err)
 {
     struct web *w = calloc(1, sizeof *w);

@@ -9,7 +9,7 @@ struct web;
 /* listen as in http_options.  Until web_attach it is alive but not ready: a daemon that waits for
  * its broker or restores a large state is not to be killed for it; /readyz says how far it is.
  * Borrows progress. */
-int web_open(struct web **out, const char *listen, const struct restore_progress *progress,
+int web_open(struct web **out, const char *listen, const struct restore_lanes *progress,
              struct undine_err *err);
 /* The daemon is started.  Borrows it until web_close. */
 void web_attach(struct web *w, struct daemon *d);

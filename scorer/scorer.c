@@ -7,6 +7,14 @@
 enum { OPEN_TRIES = 5 };
 
 _Static_assert((int)UNDINE_SCORER_MSG_MAX >= (int)UNDINE_ERR_MSG_MAX, "a message fits");
+_Static_assert((int)UNDINE_CODE_IO == (int)UNDINE_EIO &&
+                   (int)UNDINE_CODE_NO_MEMORY == (int)UNDINE_ENOMEM &&
+                   (int)UNDINE_CODE_CORRUPT == (int)UNDINE_ECORRUPT &&
+                   (int)UNDINE_CODE_FORMAT == (int)UNDINE_EVERSION &&
+                   (int)UNDINE_CODE_ARGUMENT == (int)UNDINE_EINVAL &&
+                   (int)UNDINE_CODE_NOT_FOUND == (int)UNDINE_ENOTFOUND &&
+                   (int)UNDINE_CODE_CONFIG == (int)UNDINE_ECONFIG,
+               "the codes inside are those of the public header");
 
 int scorer_error(struct undine_error *out, const struct undine_err *err, int rc)
 {

@@ -1,10 +1,12 @@
 # What is run, and the rules of the tree.
 undine_test(test_args SOURCES unit/test_args.c LIBS undine_ops LABELS fast)
+undine_test(test_beside SOURCES unit/test_beside.c LIBS undine_ops LABELS fast)
 undine_test(test_log SOURCES unit/test_log.c LIBS undine_ops LABELS fast)
 undine_test(test_metrics_text SOURCES unit/test_metrics_text.c LIBS undine_ops LABELS fast)
 if(NOT UNDINE_TSAN)
   undine_test(test_source_kafka SOURCES integration/test_source_kafka.c LIBS undine_ops LABELS kafka)
   undine_test(test_http SOURCES unit/test_http.c LIBS undine_ops LABELS fast)
+  undine_test(test_web SOURCES unit/test_web.c LIBS undine_ops LABELS fast)
 endif()
 undine_test(test_zfile SOURCES unit/test_zfile.c LIBS undine_ops LABELS fast)
 undine_test(test_csv SOURCES unit/test_csv.c LIBS undine_ops LABELS fast)

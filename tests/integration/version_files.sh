@@ -6,29 +6,68 @@ read -r name digest < <("$BUILD"/tests/make_version "$tmp/versions")
 echo "version $name, digest $digest"
 python3 "$ROOT"/tests/integration/check_safetensors.py "$tmp/versions/$name"
 
-cmake --install "$BUILD" --component scorer --prefix "$tmp/usr" >/dev/null
+# ---- installed, moved, and used from outside the tree ----
+cmake --install "$BUILD" --component scorer --prefix "$tmp/first" >/dev/null
+mv "$tmp/first" "$tmp/usr"
 pc=$(find "$tmp/usr" -name undine.pc)
 lib=$(dirname "$(dirname "$pc")")
 example=$(find "$tmp/usr" -name example.c)
-flags=$(PKG_CONFIG_PATH=$(dirname "$pc") pkg-config --define-variable=prefix="$tmp/usr" --cflags --libs undine)
+sanitizer=
 case $(nm -D "$lib/libundine.so") in
-*__asan_init*) flags="$flags -fsanitize=address,undefined" ;;
-*__tsan_init*) flags="$flags -fsanitize=thread" ;;
+*__asan_init*) sanitizer=-fsanitize=address,undefined ;;
+*__tsan_init*) sanitizer=-fsanitize=thread ;;
 esac
+check_programs() { # check_programs EXAMPLE HEADER
+  "$2"
+  printf '\n\n' | "$1" "$tmp/versions" >"$tmp/out"
+  grep -c '^version 1: 0\.[0-9]* 0\.[0-9]*$' "$tmp/out" | grep -qx 3
+  if "$1" "$tmp/nowhere" 2>"$tmp/err"; then
+    fail "the example runs without a version"
+  fi
+  grep -q "nowhere/CURRENT" "$tmp/err"
+}
+
+# With pkg-config.
+export PKG_CONFIG_PATH
+PKG_CONFIG_PATH=$(dirname "$pc")
+flags="$(pkg-config --cflags --libs undine) $sanitizer"
 # shellcheck disable=SC2086
 cc -std=c17 -Wall -Wextra -pedantic -Werror "$example" $flags -o "$tmp/example"
 # shellcheck disable=SC2086
 c++ -std=c++17 -Wall -Wextra -pedantic -Werror "$ROOT"/tests/integration/header.cc $flags -o "$tmp/header"
-export LD_LIBRARY_PATH=$lib
-"$tmp/header"
-printf '\n\n' | "$tmp/example" "$tmp/versions" >"$tmp/out"
-grep -c '^version 1: 0\.[0-9]* 0\.[0-9]*$' "$tmp/out" | grep -qx 3
-if "$tmp/example" "$tmp/nowhere" 2>"$tmp/err"; then
-    echo "the example runs without a version"
-    exit 1
+LD_LIBRARY_PATH=$lib check_programs "$tmp/example" "$tmp/header"
+
+# With CMake: the imported target brings include folder, library and, in the build tree, its path.
+mkdir "$tmp/project"
+cp "$example" "$ROOT/tests/integration/header.cc" "$tmp/project"
+cat >"$tmp/project/CMakeLists.txt" <<'END'
+cmake_minimum_required(VERSION 3.22)
+project(outside LANGUAGES C CXX)
+find_package(undine 0.1 REQUIRED)
+add_executable(example example.c)
+add_executable(header header.cc)
+foreach(program example header)
+  target_link_libraries(${program} PRIVATE undine::undine)
+endforeach()
+END
+{
+  cmake -S "$tmp/project" -B "$tmp/project/build" -DCMAKE_PREFIX_PATH="$tmp/usr" \
+    -DCMAKE_C_FLAGS="-Wall -Wextra -pedantic -Werror $sanitizer" -DCMAKE_CXX_FLAGS="-Wall -Wextra -pedantic -Werror $sanitizer" &&
+    cmake --build "$tmp/project/build"
+} >"$tmp/cmake.log" 2>&1 || fail "find_package(undine) does not build a program"
+check_programs "$tmp/project/build/example" "$tmp/project/build/header"
+sed -i 's/find_package(undine 0.1 /find_package(undine 1.0 /' "$tmp/project/CMakeLists.txt"
+if cmake -S "$tmp/project" -B "$tmp/project/other" -DCMAKE_PREFIX_PATH="$tmp/usr" >"$tmp/wanted" 2>&1; then
+  fail "an undine 1.0 was found"
 fi
-grep -q "nowhere/CURRENT" "$tmp/err"
-# Nothing but the functions of undine.h is seen from outside.
-nm -D --defined-only "$lib/libundine.so" | awk '$2 == "T" {print $3}' | sort >"$tmp/shown"
-grep -o 'undine_[a-z_]*(' "$ROOT"/scorer/undine.h | tr -d '(' | sort -u >"$tmp/declared"
+
+# ---- what is seen from outside: the functions of undine.h, which are those of undine.map ----
+nm -D --defined-only --with-symbol-versions "$lib/libundine.so" | awk '$2 == "T" {print $3}' | sort >"$tmp/shown"
+nm -D --defined-only "$lib/libundine.so" | awk '$2 != "T" && $2 != "A" {print}' >"$tmp/data"
+[ ! -s "$tmp/data" ] || { cat "$tmp/data"; fail "libundine shows what is no function"; }
+sed -n 's/^UNDINE_API .*[ *]\(undine_[a-z_]*\)(.*/\1@@UNDINE_0/p' "$ROOT"/scorer/undine.h | sort >"$tmp/declared"
+sed -n 's/^ *\(undine_[a-z_]*\);/\1@@UNDINE_0/p' "$ROOT"/scorer/undine.map | sort >"$tmp/mapped"
 diff "$tmp/declared" "$tmp/shown"
+diff "$tmp/mapped" "$tmp/shown"
+[ "$(wc -l <"$tmp/shown")" = 10 ] || fail "functions came or went: is the change one that UNDINE_0 may have?"
+objdump -p "$lib/libundine.so" | grep -q 'SONAME *libundine.so.0$' || fail "the soname is another"

@@ -162,6 +162,21 @@ static void form_sqrt_dim(struct model_options *o)
     o->linear = true;
 }
 
+/* One call with n candidates gives the bits of n calls with one. */
+static void check_one_by_one(struct undine_session *session, struct undine_request req,
+                             const float *together)
+{
+    const struct undine_features *candidates = req.candidates;
+    size_t n = req.n_candidates;
+    req.n_candidates = 1;
+    for (size_t i = 0; i < n; i++) {
+        float alone;
+        req.candidates = &candidates[i];
+        assert_int_equal(undine_score(session, &req, &alone, NULL), 0);
+        assert_memory_equal(&alone, &together[i], sizeof alone);
+    }
+}
+
 static void check_fixture(const struct version_fixture *fixture)
 {
     char at[VERSION_PATH_MAX];
@@ -183,6 +198,7 @@ static void check_fixture(const struct version_fixture *fixture)
         assert_int_equal(undine_score(session, &req, got, NULL), 0);
         direct_score(s, &req, want);
         assert_memory_equal(got, want, req.n_candidates * sizeof *got);
+        check_one_by_one(session, req, got);
     }
     undine_session_close(session);
     undine_scorer_close(scorer);
@@ -265,6 +281,23 @@ static void test_scores_differ(void **state)
     req.user_id = (struct undine_value){NULL, 0};
     assert_int_equal(undine_score(w->session, &req, q, NULL), 0);
     assert_memory_equal(u, q, sizeof u);
+}
+
+static void test_a_version_describes_itself(void **state)
+{
+    struct world *w = *state;
+    char text[4096], small[8] = "before";
+    int len = undine_session_describe(w->session, NULL, 0, NULL);
+    assert_in_range(len, 100, sizeof text - 1);
+    assert_int_equal(undine_session_describe(w->session, text, (size_t)len + 1, NULL), len);
+    assert_int_equal(strlen(text), len);
+    assert_int_equal(undine_session_describe(w->session, small, sizeof small, NULL), len);
+    assert_string_equal(small, "before");
+    assert_non_null(strstr(text, "\"version\":1,"));
+    assert_non_null(strstr(text, "{\"name\":\"tag\",\"group\":\"candidate\",\"values_max\":3,"
+                                 "\"user_id\":false}"));
+    assert_non_null(strstr(text, "{\"name\":\"clicks\",\"length\":10,\"fields\":[\"video\","
+                                 "\"tag\"]}"));
 }
 
 static void test_no_candidates(void **state)
@@ -454,6 +487,7 @@ int main(void)
         CASE(test_s7_every_form_scores_as_the_model_itself),
         CASE(test_a12_a_score_does_not_depend_on_its_neighbours),
         CASE(test_scores_differ),
+        CASE(test_a_version_describes_itself),
         CASE(test_no_candidates),
         CASE(test_wrong_requests_are_named),
         CASE(test_nothing_is_allocated_after_the_largest_request),
