@@ -56,3 +56,6 @@ target_compile_definitions(test_torch_training PRIVATE
 add_executable(bench_table EXCLUDE_FROM_ALL bench/bench_table.c)
 target_link_libraries(bench_table PRIVATE undine_flags undine_learner)
 set_target_properties(bench_table PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+add_executable(bench_publish EXCLUDE_FROM_ALL bench/bench_publish.c bench/bench_shape.c support/example_stream.c)
+target_link_libraries(bench_publish PRIVATE undine_flags undine_learner m)
+set_target_properties(bench_publish PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
