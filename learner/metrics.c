@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define LOGIT_MAX 16.0
 
@@ -29,6 +30,7 @@ void metrics_release(struct metrics *m)
     }
     free(m->bucket);
     free(m->window);
+    op_log_release(&m->log);
     *m = (struct metrics){0};
 }
 
@@ -98,11 +100,19 @@ void metrics_window_add(struct metrics *m, const struct metrics_row *r)
     m->window_n += m->window_n < m->window_max;
 }
 
+static void note(struct metrics *m, uint64_t user, float logit, float sample_rate, uint32_t label)
+{
+    const struct metrics_op op = {
+        .user = user, .logit = logit, .sample_rate = sample_rate, .label = label};
+    op_log_note(&m->log, &op, sizeof op);
+}
+
 void metrics_add(struct metrics *m, uint64_t user, float logit, int label, float sample_rate)
 {
     UNDINE_ASSERT(isfinite(logit) && sample_rate > 0.0f);
     struct metrics_row row = {
         .user = user, .logit = logit, .weight = label != 0 ? -1.0f : 1.0f / sample_rate};
+    note(m, user, logit, sample_rate, label != 0);
     m->examples++;
     m->positives += label != 0;
     m->bucket[bucket_of(logit)][label != 0]++;
@@ -141,6 +151,7 @@ static void bins_withdraw(struct metrics_bin bin[METRICS_BINS], uint32_t bucket,
 void metrics_withdraw(struct metrics *m, uint64_t user, float logit, float sample_rate)
 {
     UNDINE_ASSERT(isfinite(logit) && sample_rate > 0.0f);
+    note(m, user, logit, sample_rate, METRICS_WITHDRAWN);
     if (m->examples == m->positives) {
         return;
     }
@@ -151,6 +162,23 @@ void metrics_withdraw(struct metrics *m, uint64_t user, float logit, float sampl
     sums_add(&m->sums, &row, probability((double)logit));
     bins_withdraw(m->bin, bucket, 1.0 / (double)sample_rate);
     metrics_window_add(m, &row);
+}
+
+int metrics_again(struct metrics *m, const void *log, size_t n, struct undine_err *err)
+{
+    const uint8_t *at = log;
+    bool whole = n % sizeof(struct metrics_op) == 0;
+    for (size_t i = 0; whole && i < n; i += sizeof(struct metrics_op)) {
+        struct metrics_op op;
+        memcpy(&op, at + i, sizeof op);
+        whole = isfinite(op.logit) && op.sample_rate > 0.0f && op.label <= METRICS_WITHDRAWN;
+        if (whole && op.label == METRICS_WITHDRAWN) {
+            metrics_withdraw(m, op.user, op.logit, op.sample_rate);
+        } else if (whole) {
+            metrics_add(m, op.user, op.logit, (int)op.label, op.sample_rate);
+        }
+    }
+    return whole ? UNDINE_OK : undine_err_set(err, UNDINE_ECORRUPT, "a log of predictions is none");
 }
 
 size_t metrics_window(const struct metrics *m, struct metrics_row *out)

@@ -23,6 +23,7 @@
 #define UNDINE_LEARNER_METRICS_H
 
 #include "base/err.h"
+#include "learner/op_log.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -51,7 +52,19 @@ struct metrics {
     uint64_t (*bucket)[2]; /* (METRICS_BUCKETS) rows of label 0 and 1, less those withdrawn */
     struct metrics_row *window;
     uint64_t window_max, window_n, window_at; /* window_at: where the next one goes */
+    struct op_log log;                        /* of metrics_op, where it is on */
 };
+
+struct metrics_op { /* a call of metrics_add or metrics_withdraw */
+    uint64_t user;
+    float logit, sample_rate;
+    uint32_t label; /* METRICS_WITHDRAWN: of neither */
+    uint32_t zero;
+};
+enum { METRICS_WITHDRAWN = 2 };
+
+/* Do again what a log says: n bytes of it.  UNDINE_ECORRUPT where that is no log. */
+int metrics_again(struct metrics *m, const void *log, size_t n, struct undine_err *err);
 
 int metrics_init(struct metrics *m, uint64_t window_max, struct undine_err *err);
 void metrics_release(struct metrics *m); /* NULL-safe */

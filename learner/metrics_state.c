@@ -66,8 +66,21 @@ static bool save_window(const struct metrics *m, const char *prefix, struct snap
     return true;
 }
 
+static bool save_log(const struct op_log *l, const char *prefix, struct snapshot *s)
+{
+    uint8_t *log =
+        snapshot_train(s, name_of(prefix, &METRICS_LOG[1]).text, SNAPSHOT_U8, l->bytes, 0);
+    if (log != NULL && l->bytes > 0) {
+        memcpy(log, l->op, l->bytes);
+    }
+    return log != NULL;
+}
+
 bool metrics_save(const struct metrics *m, const char *prefix, struct snapshot *s)
 {
+    if (s->delta && op_log_known(&m->log)) {
+        return save_log(&m->log, prefix, s);
+    }
     uint64_t *totals = snapshot_train(s, name_of(prefix, "totals").text, SNAPSHOT_U64, N_TOTALS, 0);
     double *sums = snapshot_train(s, name_of(prefix, "sums").text, SNAPSHOT_F64, N_SUMS, 0);
     double *bins = snapshot_train(s, name_of(prefix, "bins").text, SNAPSHOT_F64, METRICS_BINS, 4);

@@ -6,7 +6,8 @@
  *   <prefix>.bins    (20, 4) f64: examples, weight, p, label of a bin of p
  *   <prefix>.bucket  (n, 3) u64: logit buckets that are not empty: number, negatives, positives
  *   <prefix>.window.user, .logit, .weight  (n) u64, f32, f32: newest predictions, oldest first
- * Arrays without elements are left out. */
+ * Arrays without elements are left out.  A delta of a learner that keeps a log has <prefix>.log
+ * instead, (bytes) u8 of struct metrics_op, which shadow.h turns into these. */
 #ifndef UNDINE_LEARNER_METRICS_STATE_H
 #define UNDINE_LEARNER_METRICS_STATE_H
 
@@ -14,6 +15,8 @@
 #include "learner/snapshot.h"
 
 #include <stdbool.h>
+
+#define METRICS_LOG ".log"
 
 /* False where memory is out. */
 bool metrics_save(const struct metrics *m, const char *prefix, struct snapshot *s);

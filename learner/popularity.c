@@ -23,6 +23,7 @@ void popularity_release(struct popularity *p)
 {
     if (p != NULL) {
         free(p->row);
+        op_log_release(&p->log);
         *p = (struct popularity){0};
     }
 }
@@ -84,6 +85,8 @@ static int grow(struct popularity *p, struct undine_err *err)
 int popularity_learn(struct popularity *p, uint64_t key, double shows, double clicks,
                      struct undine_err *err)
 {
+    const struct popularity_op op = {.key = key, .shows = shows, .clicks = clicks};
+    op_log_note(&p->log, &op, sizeof op);
     p->shows += shows;
     p->clicks += clicks;
     if (key == 0) {

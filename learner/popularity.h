@@ -7,8 +7,11 @@
 #define UNDINE_LEARNER_POPULARITY_H
 
 #include "base/err.h"
+#include "learner/op_log.h"
 
 #include <stdint.h>
+
+enum { POPULARITY_ROWS_MAX = 1 << 20 }; /* of a trainer */
 
 struct popularity_row {
     uint64_t key; /* 0 = free */
@@ -18,6 +21,11 @@ struct popularity_row {
 struct popularity {
     struct popularity_row *row; /* open addressing, power of two */
     uint64_t capacity, n_rows, rows_max, rows_refused;
+    double shows, clicks;
+    struct op_log log; /* of popularity_op, where it is on */
+};
+struct popularity_op { /* a call of popularity_learn */
+    uint64_t key;
     double shows, clicks;
 };
 

@@ -56,8 +56,8 @@ enum {
 }; /* train: 250 of the optimizer, 128 of slices, 128 frozen, 40 */
 /* A delta is everything but the rows that did not change: its tables, and what waits, hold the rows
  * that were made or touched since the snapshot that the learner gave away before, its base, and the
- * ids that went since then.  Arrays, counts and metrics are whole.  Base and delta are together the
- * snapshot that would have been taken instead. */
+ * ids that went since then.  Arrays, counts and metrics are whole once shadow_settle has turned logs
+ * into arrays.  Base and delta are together the snapshot that would have been taken instead. */
 struct snapshot {
     bool delta;
     struct schema schema;

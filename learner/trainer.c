@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH_MAX = 1 << 20, POPULARITY_ROWS_MAX = 1 << 20 };
+enum { BATCH_MAX = 1 << 20 };
 
 static double rate_of(const struct trainer_options *opt, uint32_t table)
 {

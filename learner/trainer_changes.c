@@ -21,8 +21,32 @@ static uint32_t n_tables_of(const struct trainer *t)
     return t->schema.n_tables + t->admission.n_tables;
 }
 
+/* The n-th of all states that follow from their operations; NULL behind the last. */
+static struct op_log *log_at(struct trainer *t, uint32_t n)
+{
+    struct op_log *const first[] = {&t->metrics.log, &t->popularity_metrics.log, &t->popularity.log,
+                                    &t->frozen_metrics.log};
+    enum { N_FIRST = sizeof first / sizeof first[0] };
+    if (n < N_FIRST) {
+        return first[n];
+    }
+    return n - N_FIRST < t->opt.slices.n ? &t->slices.metrics[n - N_FIRST].log : NULL;
+}
+
+static void logs_clear(struct trainer *t, bool lost)
+{
+    for (uint32_t i = 0; log_at(t, i) != NULL; i++) {
+        op_log_clear(log_at(t, i));
+        log_at(t, i)->lost = lost;
+    }
+}
+
 void trainer_changes_open(struct trainer *t)
 {
+    for (uint32_t i = 0; t->opt.changes && log_at(t, i) != NULL; i++) {
+        log_at(t, i)->on = true;
+        log_at(t, i)->lost = true;
+    }
     for (uint32_t k = 0; t->opt.changes && k < n_tables_of(t); k++) {
         struct table *table = table_at(t, k);
         table->changes.on = true;
@@ -39,6 +63,7 @@ void trainer_changes_begin(struct trainer *t)
         table_tombstones_clear(table);
         table_changes_clear(&table->changes, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX);
     }
+    logs_clear(t, false);
 }
 
 void trainer_changes_restored(struct trainer *t, const struct snapshot *s)
@@ -51,6 +76,7 @@ void trainer_changes_restored(struct trainer *t, const struct snapshot *s)
         same = t->admission.table[k].waiting.n_rows == s->waiting[k].n_rows;
     }
     trainer_changes_begin(t);
+    logs_clear(t, true); /* nobody has made a shadow of what was restored */
     for (uint32_t k = 0; !same && k < n_tables_of(t); k++) {
         table_at(t, k)->changes.lost = true;
     }

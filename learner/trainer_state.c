@@ -15,8 +15,7 @@
  *          slice.<name>.*         slices.h; attention.<sequence>.* attention.h
  *          admission.*            trainer_admission.c
  *          frozen.*               frozen.h, frozen.metrics.* as metrics.*
- *          popularity.counts      (2) f64: shows, clicks
- *          popularity.key, .shows, .clicks  (n) u64, f32, f32, ascending by key
+ *          popularity.*           popularity_state.h
  *
  * Arrays without elements are left out.  Rows of the tables are in
  * snapshot_table; the open batch is not part of the state: its examples lie at trained_seq and are
@@ -25,6 +24,7 @@
 
 #include "learner/metrics_state.h"
 #include "learner/model/mapped_file.h"
+#include "learner/popularity_state.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -157,31 +157,6 @@ static bool copy_dense(const struct trainer *t, struct snapshot *s)
     return true;
 }
 
-/* In the order of the table: to sort is left to others (snapshot_metrics.h). */
-static bool copy_popularity(const struct popularity *p, struct snapshot *s)
-{
-    double counts[2] = {p->shows, p->clicks};
-    uint64_t n = p->n_rows, at = 0;
-    if (!put(s, "popularity", "counts", SNAPSHOT_F64, 2, 0, counts, sizeof counts)) {
-        return false;
-    }
-    if (n == 0) {
-        return true;
-    }
-    uint64_t *key = snapshot_train(s, "popularity.key", SNAPSHOT_U64, n, 0);
-    float *shows = snapshot_train(s, "popularity.shows", SNAPSHOT_F32, n, 0);
-    float *clicks = snapshot_train(s, "popularity.clicks", SNAPSHOT_F32, n, 0);
-    bool ok = key != NULL && shows != NULL && clicks != NULL;
-    for (uint64_t i = 0; ok && i < p->capacity; i++) {
-        if (p->row[i].key != 0) {
-            key[at] = p->row[i].key;
-            shows[at] = p->row[i].shows;
-            clicks[at++] = p->row[i].clicks;
-        }
-    }
-    return ok;
-}
-
 static bool copy_rows(struct trainer *t, struct snapshot *s)
 {
     s->n_tables = t->schema.n_tables;
@@ -210,7 +185,7 @@ static bool copy_rest(struct trainer *t, struct snapshot *s)
            regularizer_snapshot(&t->regularizer, t->schema.n_tables, s) &&
            metrics_save(&t->metrics, "metrics", s) &&
            metrics_save(&t->popularity_metrics, "popularity", s) &&
-           copy_popularity(&t->popularity, s) && slices_save(&t->slices, s) &&
+           popularity_save(&t->popularity, s) && slices_save(&t->slices, s) &&
            attention_save(&t->attention, s) && trainer_frozen_save(t, s);
 }
 
@@ -425,51 +400,6 @@ static int restore_dense(struct trainer *t, const struct snapshot *s, struct und
     return UNDINE_OK;
 }
 
-/* Three arrays of one length, which may be missing together. */
-struct columns {
-    const uint64_t *key;
-    const float *a, *b;
-    uint64_t n;
-};
-
-static int find_columns(struct columns *out, const struct snapshot *s, const char *key,
-                        const char *a, const char *b, struct undine_err *err)
-{
-    const struct snapshot_array *k = snapshot_find(s->train, s->n_train, key);
-    const struct snapshot_array *x = snapshot_find(s->train, s->n_train, a);
-    const struct snapshot_array *y = snapshot_find(s->train, s->n_train, b);
-    *out = (struct columns){0};
-    if (k == NULL && x == NULL && y == NULL) {
-        return UNDINE_OK;
-    }
-    if (k == NULL || x == NULL || y == NULL || x->rows != k->rows || y->rows != k->rows ||
-        k->type != SNAPSHOT_U64 || x->type != SNAPSHOT_F32 || y->type != SNAPSHOT_F32) {
-        return undine_err_set(err, UNDINE_ECORRUPT, "arrays `%s`, `%s` and `%s` do not match", key,
-                              a, b);
-    }
-    *out = (struct columns){.key = k->data, .a = x->data, .b = y->data, .n = k->rows};
-    return UNDINE_OK;
-}
-
-static int restore_popularity(struct popularity *p, const struct snapshot *s,
-                              struct undine_err *err)
-{
-    double counts[2];
-    struct columns c;
-    int rc = get_train(s, "popularity", "counts", SNAPSHOT_F64, 2, counts, sizeof counts, err);
-    if (rc == UNDINE_OK) {
-        rc = find_columns(&c, s, "popularity.key", "popularity.shows", "popularity.clicks", err);
-    }
-    for (uint64_t i = 0; rc == UNDINE_OK && i < c.n; i++) {
-        struct popularity_row row = {.key = c.key[i], .shows = c.a[i], .clicks = c.b[i]};
-        rc = popularity_restore(p, &row, 1, counts[0], counts[1], err);
-    }
-    if (rc == UNDINE_OK) {
-        rc = popularity_restore(p, NULL, 0, counts[0], counts[1], err);
-    }
-    return rc;
-}
-
 int trainer_restore(struct trainer *t, const struct snapshot *s, struct undine_err *err)
 {
     UNDINE_ASSERT(t->trained_seq == 0 && t->next_seq == 0 && t->counters.batches == 0);
@@ -507,7 +437,7 @@ int trainer_restore(struct trainer *t, const struct snapshot *s, struct undine_e
     }
     (void)pthread_mutex_unlock(&t->lock);
     if (rc == UNDINE_OK) {
-        rc = restore_popularity(&t->popularity, s, err);
+        rc = popularity_load(&t->popularity, s, err);
     }
     if (rc < 0) {
         return rc;

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "learner/shadow.h"
 #include "learner/snapshot_metrics.h"
 #include "tests/support/apply_delta.h"
 #include "tests/support/example_stream.h"
@@ -84,7 +85,8 @@ struct tally {
 };
 
 /* base becomes what it is with the trainer's next delta. */
-static void take(struct trainer *t, struct snapshot **base, struct tally *n)
+static void take(struct trainer *t, struct shadow *shadow, struct snapshot **base,
+                 struct tally *n)
 {
     struct snapshot *s = NULL;
     struct undine_err err = {0};
@@ -96,6 +98,7 @@ static void take(struct trainer *t, struct snapshot **base, struct tally *n)
         n->wholes++;
     }
     assert_int_equal(s->delta, rc);
+    assert_int_equal(shadow_settle(shadow, s, NULL), 0);
     assert_int_equal(snapshot_sort(s, NULL), 0);
     assert_int_equal(snapshot_metrics_attach(s, NULL), 0);
     if (rc == 0) {
@@ -162,6 +165,8 @@ static struct tally live(uint64_t seed, const struct trainer_options *o)
     struct fixture f;
     struct tally n = {0};
     struct snapshot *base = NULL;
+    struct shadow *shadow = NULL;
+    assert_int_equal(shadow_open(&shadow, o->metrics_window, NULL), 0);
     setup(&f, seed, o->memory_full == RETENTION_EVICT);
     struct trainer *t[2] = {restart(&f, NULL, *o, NULL, &n), trainers_open(&f.schema, o)};
     for (uint32_t at = 0; at < EXAMPLES;) {
@@ -172,7 +177,7 @@ static struct tally live(uint64_t seed, const struct trainer_options *o)
         if (random_below(&f.random, 3) == 0) {
             continue;
         }
-        take(t[0], &base, &n);
+        take(t[0], shadow, &base, &n);
         struct snapshot *s = whole(t[1]);
         assert_same_snapshot(base, s);
         snapshot_free(s);
@@ -201,6 +206,7 @@ static struct tally live(uint64_t seed, const struct trainer_options *o)
     assert_int_equal(m.rows_evicted > 100, o->memory_full == RETENTION_EVICT);
     assert_int_equal(m.ids_admitted > 100, o->admission > 1);
     snapshot_free(base);
+    shadow_close(shadow);
     trainer_close(t[0]);
     trainer_close(t[1]);
     example_stream_release(&f.stream);
