@@ -1,6 +1,7 @@
 #include "learner/snapshot.h"
 
 #include "learner/model/version_chain.h"
+#include "learner/snapshot_join.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,6 +25,16 @@ void snapshot_free(struct snapshot *s)
         version_chain_close(s->mapped);
         arena_release(&s->memory);
         free(s);
+    }
+}
+
+void snapshot_clear(struct snapshot *s)
+{
+    if (s != NULL) {
+        UNDINE_ASSERT(s->mapped == NULL);
+        struct arena memory = s->memory;
+        arena_reset(&memory);
+        *s = (struct snapshot){.memory = memory};
     }
 }
 
@@ -249,16 +260,21 @@ static void sort_removed(struct snapshot_table *t, bool mapped)
     t->n_removed = n;
 }
 
+static int sort_all(struct snapshot *s, struct snapshot_table *t, struct undine_err *err)
+{
+    sort_removed(t, s->mapped != NULL);
+    return t->older != NULL ? snapshot_join(&s->memory, t, err)
+                            : sort_table(t, s->mapped != NULL, err);
+}
+
 int snapshot_sort(struct snapshot *s, struct undine_err *err)
 {
     int rc = UNDINE_OK;
     for (uint32_t i = 0; rc == UNDINE_OK && i < s->n_tables; i++) {
-        rc = sort_table(&s->table[i], s->mapped != NULL, err);
-        sort_removed(&s->table[i], s->mapped != NULL);
+        rc = sort_all(s, &s->table[i], err);
     }
     for (uint32_t i = 0; rc == UNDINE_OK && i < s->n_waiting; i++) {
-        rc = sort_table(&s->waiting[i], s->mapped != NULL, err);
-        sort_removed(&s->waiting[i], s->mapped != NULL);
+        rc = sort_all(s, &s->waiting[i], err);
     }
     return rc;
 }

@@ -33,6 +33,8 @@ struct snapshot_table {
     uint64_t
         *removed; /* (n_removed) ids that have no row any more, whether the base has one or
                      not, ascending and each once after snapshot_sort; none of them is in key */
+    struct snapshot_table *older; /* of a delta: rows copied before these, of which those that are
+                                     neither here nor removed count; NULL after snapshot_sort */
 };
 
 /* Named arrays of anything else: optimizer state of the dense part, metric state. */
@@ -56,8 +58,9 @@ enum {
 }; /* train: 250 of the optimizer, 128 of slices, 128 frozen, 40 */
 /* A delta is everything but the rows that did not change: its tables, and what waits, hold the rows
  * that were made or touched since the snapshot that the learner gave away before, its base, and the
- * ids that went since then.  Arrays, counts and metrics are whole once shadow_settle has turned logs
- * into arrays.  Base and delta are together the snapshot that would have been taken instead. */
+ * ids that went since then.  Arrays, counts and metrics are whole once shadow_settle has turned
+ * logs into arrays.  Base and delta are together the snapshot that would have been taken instead.
+ */
 struct snapshot {
     bool delta;
     struct schema schema;
@@ -84,6 +87,8 @@ struct snapshot {
 
 struct snapshot *snapshot_new(void);
 void snapshot_free(struct snapshot *s);
+/* As new, with the memory that it has.  NULL-safe. */
+void snapshot_clear(struct snapshot *s);
 /* Add an array of n = rows * max(cols, 1) elements, uninitialised; returns its data or NULL. */
 void *snapshot_dense(struct snapshot *s, const char *name, enum snapshot_type t, uint64_t rows,
                      uint64_t cols);
@@ -93,7 +98,8 @@ const struct snapshot_array *snapshot_find(const struct snapshot_array *a, uint3
                                            const char *name);
 size_t snapshot_type_bytes(enum snapshot_type t);
 uint64_t snapshot_array_bytes(const struct snapshot_array *a);
-/* Sort the rows of every table, and what waits, by key, in place.  UNDINE_ENOMEM, UNDINE_ECORRUPT
+/* Sort the rows of every table, and what waits, by key, in place; what lies in pieces is one table
+ * then.  UNDINE_ENOMEM, UNDINE_ECORRUPT
  * (an id twice). */
 int snapshot_sort(struct snapshot *s, struct undine_err *err);
 /* model_digest (learner/model/model_digest.h) of tables and dense arrays: equal for equal models,

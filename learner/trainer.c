@@ -258,6 +258,8 @@ void trainer_close(struct trainer *t)
     metrics_release(&t->frozen_metrics);
     slices_release(&t->slices);
     frozen_close(t->frozen);
+    snapshot_free(t->open);
+    snapshot_free(t->spare);
     popularity_release(&t->popularity);
     free(t->dense_slot);
     free(t->statistics);

@@ -123,6 +123,9 @@ int trainer_snapshot(struct trainer *t, struct snapshot **out, struct undine_err
  * a whole one.  A delta may name ids as removed that its base does not have: made and gone in
  * between. */
 int trainer_changes(struct trainer *t, struct snapshot **out, struct undine_err *err);
+/* A delta that nobody needs any more: its memory is the next one's.  Any thread; instead of
+ * snapshot_free, for whatever snapshot. */
+void trainer_recycle(struct trainer *t, struct snapshot *s);
 /* Before trainer_changes, between batches: sweep for a moment what is gone, or trainer_changes does
  * all that is left of it at once.  1 = nothing is left, 0 = call again, < 0 = UNDINE_ENOMEM. */
 int trainer_settle(struct trainer *t, struct undine_err *err);

@@ -1,14 +1,21 @@
 /* trainer_changes.c: what changed since the copy before, as a snapshot that is a delta.
  *
- * Tables know which rows were touched (table_changes.h) and which ids went (tombstones).  A copy
- * first lets the sweep finish, so that no row in the tables is gone; rows are then gathered in the
- * order of their first touch, which prefetching makes a walk and not a search. */
+ * Tables know which rows were touched (table_changes.h) and which ids went (tombstones).  Rows are
+ * copied in pieces, whenever some thousands are on the lists: right behind the batch that touched
+ * them they are still in the caches, and little is left to do when a delta is asked for.  A row
+ * that is touched again is copied again; snapshot_sort finds the newest.  A copy first lets the
+ * sweep finish, so that no row in the tables is gone. */
 #include "learner/trainer_state.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { AHEAD = 12, LINE_FLOATS = 16 };
+enum {
+    AHEAD = 12,
+    LINE_FLOATS = 16,
+    PIECE_ROWS = 4096,        /* as many stay for the end: a fraction of a millisecond */
+    PIECES_ROWS_MAX = 1 << 19 /* and so many are copied at most before a delta is asked for */
+};
 
 static struct table *table_at(struct trainer *t, uint32_t k)
 {
@@ -19,6 +26,11 @@ static struct table *table_at(struct trainer *t, uint32_t k)
 static uint32_t n_tables_of(const struct trainer *t)
 {
     return t->schema.n_tables + t->admission.n_tables;
+}
+
+static uint32_t steps_of(const struct trainer *t)
+{
+    return t->counters.steps < UINT32_MAX ? (uint32_t)t->counters.steps : UINT32_MAX;
 }
 
 /* The n-th of all states that follow from their operations; NULL behind the last. */
@@ -43,6 +55,7 @@ static void logs_clear(struct trainer *t, bool lost)
 
 void trainer_changes_open(struct trainer *t)
 {
+    t->piece_rows = PIECE_ROWS;
     for (uint32_t i = 0; t->opt.changes && log_at(t, i) != NULL; i++) {
         log_at(t, i)->on = true;
         log_at(t, i)->lost = true;
@@ -57,12 +70,12 @@ void trainer_changes_open(struct trainer *t)
 
 void trainer_changes_begin(struct trainer *t)
 {
-    uint64_t steps = t->counters.steps;
     for (uint32_t k = 0; k < n_tables_of(t); k++) {
         struct table *table = table_at(t, k);
         table_tombstones_clear(table);
-        table_changes_clear(&table->changes, steps < UINT32_MAX ? (uint32_t)steps : UINT32_MAX);
+        table_changes_clear(&table->changes, steps_of(t));
     }
+    trainer_changes_drop(t);
     logs_clear(t, false);
 }
 
@@ -149,16 +162,23 @@ static bool columns_open(const struct table *t, const char *name, bool weights, 
     out->stamp = arena_alloc(m, n * sizeof *out->stamp);
     out->weight = weights ? arena_alloc(m, n * dim * sizeof *out->weight) : NULL;
     out->slot = n_slots > 0 ? arena_alloc(m, n * n_slots * sizeof *out->slot) : NULL;
-    out->removed = arena_alloc(m, t->n_tombstones * sizeof *out->removed);
     return out->key != NULL && out->count != NULL && out->seen_day != NULL && out->stamp != NULL &&
-           (out->weight != NULL || !weights) && (out->slot != NULL || n_slots == 0) &&
-           out->removed != NULL;
+           (out->weight != NULL || !weights) && (out->slot != NULL || n_slots == 0);
 }
 
-static bool copy_changed(struct table *t, const char *name, bool weights, struct snapshot *s,
-                         struct snapshot_table *out)
+/* What changed of the table since the piece before becomes the newest piece of `out`. */
+static bool copy_piece(struct table *t, const char *name, bool weights, struct snapshot *s,
+                       struct snapshot_table *out)
 {
-    if (!columns_open(t, name, weights, s, out)) {
+    struct snapshot_table piece, *older = NULL;
+    if (out->n_rows > 0) {
+        older = arena_alloc(&s->memory, sizeof *older);
+        if (older == NULL) {
+            return false;
+        }
+        *older = *out;
+    }
+    if (!columns_open(t, name, weights, s, &piece)) {
         return false;
     }
     for (size_t i = 0; i < AHEAD; i++) {
@@ -166,34 +186,122 @@ static bool copy_changed(struct table *t, const char *name, bool weights, struct
     }
     for (size_t i = 0; i < t->changes.n; i++) {
         prefetch(t, i + AHEAD);
-        struct table_row *r = next_changed(t, i, out);
+        struct table_row *r = next_changed(t, i, &piece);
         if (r != NULL) {
-            copy_row(t, r, out);
+            copy_row(t, r, &piece);
         }
     }
-    for (size_t i = 0; i < t->n_tombstones; i++) {
+    piece.older = older;
+    *out = piece;
+    return true;
+}
+
+static bool copy_pieces(struct trainer *t)
+{
+    uint32_t n = t->schema.n_tables;
+    struct snapshot *s = t->open;
+    bool ok = true;
+    for (uint32_t k = 0; ok && k < n_tables_of(t); k++) {
+        struct table *table = table_at(t, k);
+        struct snapshot_table *out = k < n ? &s->table[k] : &s->waiting[k - n];
+        ok = copy_piece(table, t->schema.tables[k < n ? k : k - n].name, k < n, s, out);
+        t->open_rows += ok ? out->n_rows : 0;
+    }
+    return ok;
+}
+
+static bool begin(struct trainer *t)
+{
+    if (t->open == NULL) {
+        (void)pthread_mutex_lock(&t->lock);
+        t->open = t->spare;
+        t->spare = NULL;
+        (void)pthread_mutex_unlock(&t->lock);
+        snapshot_clear(t->open);
+        t->open_rows = 0;
+    }
+    t->open = t->open != NULL ? t->open : snapshot_new();
+    return t->open != NULL;
+}
+
+static void all_lost(struct trainer *t)
+{
+    for (uint32_t k = 0; k < n_tables_of(t); k++) {
+        table_at(t, k)->changes.lost = true;
+    }
+}
+
+void trainer_changes_piece(struct trainer *t)
+{
+    size_t n = 0;
+    if (!t->opt.changes) {
+        return;
+    }
+    for (uint32_t k = 0; k < n_tables_of(t); k++) {
+        n += table_at(t, k)->changes.n;
+    }
+    if (n < t->piece_rows || t->open_rows >= PIECES_ROWS_MAX || !known(t)) {
+        return;
+    }
+    bool ok = begin(t) && copy_pieces(t);
+    for (uint32_t k = 0; ok && k < n_tables_of(t); k++) {
+        table_changes_clear(&table_at(t, k)->changes, steps_of(t));
+    }
+    if (!ok) {
+        all_lost(t);
+    }
+}
+
+static bool copy_removed(struct table *t, struct snapshot *s, struct snapshot_table *out)
+{
+    out->removed = arena_alloc(&s->memory, t->n_tombstones * sizeof *out->removed);
+    for (size_t i = 0; out->removed != NULL && i < t->n_tombstones; i++) {
         if (table_find(t, t->tombstones[i]) == TABLE_NONE) {
             out->removed[out->n_removed++] = t->tombstones[i];
         }
     }
-    return true;
+    return out->removed != NULL;
 }
 
-bool trainer_copy_changes(struct trainer *t, struct snapshot *s)
+struct snapshot *trainer_changes_close(struct trainer *t)
 {
-    bool ok = true;
+    uint32_t n = t->schema.n_tables;
+    bool ok = begin(t) && copy_pieces(t);
+    struct snapshot *s = t->open;
+    t->open = NULL;
+    for (uint32_t k = 0; ok && k < n_tables_of(t); k++) {
+        ok = copy_removed(table_at(t, k), s, k < n ? &s->table[k] : &s->waiting[k - n]);
+    }
+    if (!ok) {
+        all_lost(t); /* the pieces are gone */
+        snapshot_free(s);
+        return NULL;
+    }
     s->delta = true;
-    s->n_tables = t->schema.n_tables;
+    s->n_tables = n;
     s->n_waiting = t->admission.n_tables;
-    for (uint32_t k = 0; ok && k < s->n_tables; k++) {
+    for (uint32_t k = 0; k < n; k++) {
         s->row_init[k] = t->table[k].opt.init;
-        ok = copy_changed(&t->table[k], t->schema.tables[k].name, true, s, &s->table[k]);
     }
-    for (uint32_t k = 0; ok && k < s->n_waiting; k++) {
-        ok = copy_changed(&t->admission.table[k].waiting, t->schema.tables[k].name, false, s,
-                          &s->waiting[k]);
+    return s;
+}
+
+void trainer_changes_drop(struct trainer *t)
+{
+    trainer_recycle(t, t->open);
+    t->open = NULL;
+}
+
+void trainer_recycle(struct trainer *t, struct snapshot *s)
+{
+    struct snapshot *old = s;
+    if (s != NULL && s->delta && s->mapped == NULL) {
+        (void)pthread_mutex_lock(&t->lock);
+        old = t->spare;
+        t->spare = s;
+        (void)pthread_mutex_unlock(&t->lock);
     }
-    return ok;
+    snapshot_free(old);
 }
 
 int trainer_changes(struct trainer *t, struct snapshot **out, struct undine_err *err)

@@ -191,14 +191,13 @@ static bool copy_rest(struct trainer *t, struct snapshot *s)
 
 int trainer_copy(struct trainer *t, bool changes, struct snapshot **out, struct undine_err *err)
 {
-    struct snapshot *s = snapshot_new();
-    if (s == NULL) {
-        return no_memory(err);
-    }
     int rc = retention_sweep(&t->retention, true, err);
     if (rc < 0) {
-        snapshot_free(s);
         return rc;
+    }
+    struct snapshot *s = changes ? trainer_changes_close(t) : snapshot_new();
+    if (s == NULL) {
+        return no_memory(err);
     }
     s->schema = t->schema;
     s->model = t->opt.model;
@@ -207,7 +206,7 @@ int trainer_copy(struct trainer *t, bool changes, struct snapshot **out, struct 
     s->examples = t->counters.examples;
     s->positives = t->counters.positives;
     s->batches = t->counters.batches;
-    if (!(changes ? trainer_copy_changes(t, s) : copy_rows(t, s)) || !copy_rest(t, s)) {
+    if (!(changes || copy_rows(t, s)) || !copy_rest(t, s)) {
         snapshot_free(s);
         return no_memory(err);
     }

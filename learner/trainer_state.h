@@ -67,6 +67,11 @@ struct trainer {
 
     struct popularity popularity; /* learner thread */
 
+    struct snapshot *open; /* the next delta, as far as it was copied; NULL = not begun */
+    uint64_t open_rows;
+    uint32_t piece_rows; /* changed rows that are copied at once, at least */
+    struct snapshot *spare; /* memory for the one after it; under the lock */
+
     struct frozen *frozen;              /* NULL = off; learner thread */
     struct metrics frozen_metrics;      /* under the lock */
     struct trainer_frozen frozen_shown; /* freezes, skipped, bytes; under the lock */
@@ -102,8 +107,11 @@ void trainer_changes_open(struct trainer *t);
 void trainer_changes_begin(struct trainer *t); /* from here on */
 /* From here on, where the rows are as in s; else only a whole snapshot can be next. */
 void trainer_changes_restored(struct trainer *t, const struct snapshot *s);
-/* Rows, and what waits.  False where memory is out. */
-bool trainer_copy_changes(struct trainer *t, struct snapshot *s);
+/* After a batch: copy what changed, if that is much, while it is near at hand. */
+void trainer_changes_piece(struct trainer *t);
+/* The next delta with all rows, and what waits, in it; NULL where memory is out. */
+struct snapshot *trainer_changes_close(struct trainer *t);
+void trainer_changes_drop(struct trainer *t);
 
 /* trainer_admission.c: ids that wait for a row, and what else admission remembers. */
 bool trainer_admission_copy(const struct trainer *t, struct snapshot *s);

@@ -282,6 +282,7 @@ int trainer_train_batch(struct trainer *t, struct undine_err *err)
     t->event_time_ms = b->last_emit_ms;
     trainer_frozen_due(t, t->counters.examples - b->n);
     batch_builder_clear(b);
+    trainer_changes_piece(t);
     trainer_publish_progress(t);
     return UNDINE_OK;
 }

@@ -108,12 +108,13 @@ static int one_delta(struct trainer *t, const struct bench_shape *shape, struct 
         return undine_err_set(err, UNDINE_ESTATE, "what changed is not known");
     }
     m->rows = m->bytes = 0;
-    for (uint32_t k = 0; rc > 0 && k < out->n_tables; k++) {
+    rc = snapshot_sort(out, err);
+    for (uint32_t k = 0; rc == UNDINE_OK && k < out->n_tables; k++) {
         m->rows += out->table[k].n_rows;
     }
     m->bytes = arena_bytes(&out->memory);
-    snapshot_free(out);
-    return rc < 0 ? rc : UNDINE_OK;
+    trainer_recycle(t, out);
+    return rc;
 }
 
 static void show(const struct bench_shape *shape, const struct trainer *t, struct measured *m)

@@ -85,8 +85,7 @@ struct tally {
 };
 
 /* base becomes what it is with the trainer's next delta. */
-static void take(struct trainer *t, struct shadow *shadow, struct snapshot **base,
-                 struct tally *n)
+static void take(struct trainer *t, struct shadow *shadow, struct snapshot **base, struct tally *n)
 {
     struct snapshot *s = NULL;
     struct undine_err err = {0};
@@ -111,7 +110,7 @@ static void take(struct trainer *t, struct shadow *shadow, struct snapshot **bas
     }
     n->deltas++;
     apply_delta(*base, s);
-    snapshot_free(s);
+    trainer_recycle(t, s);
 }
 
 /* Learn [from, to) in both; in some chunks an item's row holds no number, and what has it is
@@ -130,6 +129,9 @@ static void feed(struct fixture *f, struct trainer *const t[2], uint32_t from, u
             row[i]->value[0] = INFINITY;
         }
     }
+    uint32_t piece_rows = t[0]->piece_rows;
+    t[0]->piece_rows =
+        poison ? UINT32_MAX : piece_rows; /* nobody may copy what is put back below */
     for (size_t i = 0; i < 2; i++) {
         trainers_feed(t[i], &f->stream, from, to);
         uint32_t at = row[i] == NULL ? TABLE_NONE : table_find(&t[i]->table[0], item);
@@ -137,6 +139,7 @@ static void feed(struct fixture *f, struct trainer *const t[2], uint32_t from, u
             table_row(&t[i]->table[0], at)->value[0] = saved[i];
         }
     }
+    t[0]->piece_rows = piece_rows;
 }
 
 static struct trainer *restart(struct fixture *f, struct trainer *t, struct trainer_options o,
@@ -147,6 +150,7 @@ static struct trainer *restart(struct fixture *f, struct trainer *t, struct trai
     o.changes = true;
     o.workers = WORKERS[random_below(&f->random, 3)];
     t = trainers_open(&f->schema, &o);
+    t->piece_rows = 1 + (uint32_t)random_below(&f->random, 2000);
     if (base != NULL) {
         struct undine_err err = {0};
         int rc = trainer_restore(t, base, &err);
