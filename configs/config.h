@@ -12,9 +12,13 @@
 #include "featurestore/users.h"
 #include "ingest/ingest.h"
 #include "ingest/source.h"
+#include "learner/gate.h"
 #include "learner/trainer.h"
 
 enum { CONFIG_TOPICS_MAX = 16, CONFIG_KAFKA_MAX = 64, CONFIG_PATH_MAX = 1024 };
+
+/* What ends a hold that calibration began. */
+enum config_resume { CONFIG_RESUME_COMMAND, CONFIG_RESUME_CALIBRATION };
 
 struct config {
     char file[CONFIG_PATH_MAX];
@@ -37,6 +41,12 @@ struct config {
         int64_t interval_ms; /* wall time between versions of the daemon */
         uint32_t keep;       /* versions kept, at least 2 */
     } snapshot;
+    struct gate_options gate;
+    struct {
+        uint64_t examples; /* of a block; 0 = off */
+        double calibration_min, calibration_max;
+        enum config_resume resume;
+    } rollback;
     struct {
         char listen[256]; /* "127.0.0.1:9187"; empty = no HTTP */
     } http;

@@ -117,6 +117,8 @@ SECTION("learner.guard", "When learning stops because the stream or the model is
      .fallback = "5",
      .doc = "Versions that are kept."},
 
+#include "configs/config_keys_gate.h"
+
     SECTION("http", "Metrics, health and scoring over HTTP."),
     {.path = "http.listen",
      .type = CONFIG_STRING,

@@ -439,6 +439,9 @@ static int finish(struct loader *l)
     if (rc != UNDINE_OK) {
         return rc;
     }
+    bool watched = c->gate.mode != GATE_OFF || c->rollback.examples > 0;
+    c->trainer.gate = (struct gate_window_options){.pairs_max = watched ? c->gate.window : 0,
+                                                   .live_max = c->rollback.examples};
     c->decode.join_by_user_item = c->ingest.join.by == INGEST_JOIN_USER_ITEM;
     c->store.sync_every_commit = c->ingest.loop.sync_interval_ms == 0;
     char *text = config_digest_text(c);

@@ -26,5 +26,7 @@ static const char *const names_form[] = {"once", "count", NULL};
 static const char *const names_memory_full[] = {"stop", "evict", NULL};
 static const char *const names_is[] = {"present", "missing", "new", "known", NULL};
 static const char *const names_counter[] = {"running", "window", "projected", "fixed", NULL};
+static const char *const names_gate[] = {"off", "warn", "enforce", NULL};
+static const char *const names_resume[] = {"command", "calibration", NULL};
 
 #endif

@@ -184,6 +184,15 @@ void frozen_freeze(struct frozen *f, struct model *now, const struct regularizer
     f->freeze++;
 }
 
+void frozen_thaw(struct frozen *f)
+{
+    for (uint32_t k = 0; k < f->schema->n_tables; k++) {
+        frozen_rows_clear(&f->rows_kept[k]);
+    }
+    f->active = false;
+    f->n = 0;
+}
+
 /* Ids that this batch admits had no row at the freeze: scorers give them the shared one. */
 static bool keep_admitted(struct frozen *f, uint32_t k, const struct admission_table *admitted)
 {
@@ -364,6 +373,21 @@ static void drop_not_finite(struct frozen *f)
     f->n = n;
 }
 
+static bool keep_batch(struct frozen *f, const struct batch_builder *b)
+{
+    bool ok = true;
+    for (uint32_t k = 0; ok && k < f->schema->n_tables; k++) {
+        ok = (b->admission == NULL || keep_admitted(f, k, &b->admission->table[k])) &&
+             keep_rows(f, k, &b->table[k]);
+    }
+    return ok;
+}
+
+int frozen_keep(struct frozen *f, const struct batch_builder *b, struct undine_err *err)
+{
+    return !f->active || keep_batch(f, b) ? UNDINE_OK : no_memory(err);
+}
+
 int frozen_score(struct frozen *f, const struct batch_builder *b, struct undine_err *err)
 {
     f->n = 0;
@@ -371,12 +395,7 @@ int frozen_score(struct frozen *f, const struct batch_builder *b, struct undine_
         return UNDINE_OK;
     }
     UNDINE_ASSERT(b->n <= f->batch_max);
-    bool ok = true;
-    for (uint32_t k = 0; ok && k < f->schema->n_tables; k++) {
-        ok = (b->admission == NULL || keep_admitted(f, k, &b->admission->table[k])) &&
-             keep_rows(f, k, &b->table[k]);
-    }
-    ok = ok && batch_begin(f, b);
+    bool ok = keep_batch(f, b) && batch_begin(f, b);
     for (uint32_t i = 0; ok && i < b->n; i++) {
         ok = !frozen_samples(f->opt.sample, b->user[i]) || batch_add(f, b, i);
     }

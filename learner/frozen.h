@@ -81,6 +81,11 @@ void frozen_freeze(struct frozen *f, struct model *now, const struct regularizer
  * UNDINE_ENOMEM.
  */
 int frozen_score(struct frozen *f, const struct batch_builder *b, struct undine_err *err);
+/* Nothing is frozen any more. */
+void frozen_thaw(struct frozen *f);
+/* Of a frozen model that is not asked for scores: keep the rows of the batch that may change.
+ * UNDINE_ENOMEM. */
+int frozen_keep(struct frozen *f, const struct batch_builder *b, struct undine_err *err);
 /* A user asked to be forgotten: the weights of an id of theirs become its initial ones. */
 void frozen_forget(struct frozen *f, uint32_t table, uint64_t key);
 

@@ -134,6 +134,9 @@ static void put_all(struct writer *w, const struct norms *n)
 int norms_attach(struct snapshot *s, struct undine_err *err)
 {
     struct writer w;
+    if (s->norms_json != NULL) {
+        return UNDINE_OK;
+    }
     s->norms = arena_alloc(&s->memory, sizeof *s->norms);
     if (s->norms == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for the norms of a version");

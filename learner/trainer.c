@@ -90,6 +90,11 @@ int trainer_check(const struct schema *schema, const struct trainer_options *opt
 {
     int rc = check_options(opt, err);
     rc = rc < 0 ? rc : slices_check(&opt->slices, schema, err);
+    if (rc == UNDINE_OK && opt->gate.pairs_max > 0 && !(opt->frozen.sample > 0.0)) {
+        rc = undine_err_set(err, UNDINE_ECONFIG,
+                            "frozen.sample is 0, expected more: the gate and rollback by "
+                            "calibration look at the scores of sampled users");
+    }
     if (rc == UNDINE_OK && opt->changes && opt->regularizer.kind == REGULARIZER_L2) {
         rc = undine_err_set(err, UNDINE_ECONFIG,
                             "regularizer.kind is l2, which changes rows that no batch touches: "
@@ -260,6 +265,7 @@ void trainer_close(struct trainer *t)
     frozen_close(t->frozen);
     snapshot_free(t->open);
     snapshot_free(t->spare);
+    trainer_gate_close(t);
     popularity_release(&t->popularity);
     free(t->dense_slot);
     free(t->statistics);
@@ -308,6 +314,9 @@ static int forget(struct trainer *t, const struct example *e, struct undine_err 
             rows += (uint64_t)rc;
             if (t->frozen != NULL) {
                 frozen_forget(t->frozen, field->table, ids[i]);
+            }
+            if (t->frozen_next != NULL) {
+                frozen_forget(t->frozen_next, field->table, ids[i]);
             }
         }
         ids += e->counts[f];

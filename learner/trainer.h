@@ -21,6 +21,7 @@
 #include "featurestore/example_log.h"
 #include "learner/attention.h"
 #include "learner/frozen.h"
+#include "learner/gate_window.h"
 #include "learner/guard.h"
 #include "learner/metrics.h"
 #include "learner/model/model.h"
@@ -47,6 +48,7 @@ struct trainer_options {
     uint64_t metrics_window;      /* predictions kept for exact windowed AUC and GAUC */
     struct slices_options slices; /* parts of the stream with metrics of their own */
     struct frozen_options frozen; /* block 0: the caller freezes (trainer_freeze) */
+    struct gate_window_options gate; /* pairs_max 0 = off; else frozen.sample > 0 */
     uint32_t workers; /* threads that share a step, the caller included; 0 = 1; equal bits */
     uint64_t memory_max_bytes; /* of the embedding tables: beyond it the trainer stops
                                   (UNDINE_EFULL), or rows go */
@@ -136,6 +138,24 @@ typedef void (*trainer_refused_fn)(void *payload, const struct trainer *t, const
 void trainer_on_refused(struct trainer *t, trainer_refused_fn fn, void *payload);
 /* From now on the frozen metrics are of the model as it is (nothing where they are off). */
 void trainer_freeze(struct trainer *t);
+
+/* With a gate (options.gate), instead of trainer_freeze.  The model as it is becomes a candidate:
+ * just before the snapshot that it is written from. */
+void trainer_candidate(struct trainer *t);
+/* The candidate was published as this version: it is what is frozen from its snapshot on.  0 = it
+ * was not: what was frozen stays.  Nothing where there is no candidate. */
+void trainer_candidate_judged(struct trainer *t, uint64_t published);
+/* What is published is this version (0 = none), which may have been somebody else's doing.  Where it
+ * is another model than the one that is frozen, nothing is until the next publication. */
+enum trainer_published_kind {
+    TRAINER_PUBLISHED_OTHER,
+    TRAINER_PUBLISHED_THIS, /* the model as it is now */
+    TRAINER_PUBLISHED_SAME  /* the frozen one under another number */
+};
+void trainer_published(struct trainer *t, uint64_t version, enum trainer_published_kind kind);
+uint64_t trainer_published_version(const struct trainer *t);
+/* Calibration over the newest full block (gate_window.h). */
+const struct gate_block *trainer_gate_block(const struct trainer *t);
 
 /* Train every batch that can be closed now, at most batches_max of them.  Returns how many, or < 0:
  * training cannot go on with this trainer (UNDINE_EGUARD: a guard, see guard.h; UNDINE_ENOMEM,

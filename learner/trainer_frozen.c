@@ -9,11 +9,12 @@
 int trainer_frozen_open(struct trainer *t, struct undine_err *err)
 {
     if (t->opt.frozen.sample <= 0.0) {
-        return UNDINE_OK;
+        return trainer_gate_open(t, err);
     }
     int rc = frozen_open(&t->frozen, &t->schema, &t->opt.model, t->table, &t->opt.frozen,
                          t->opt.batch_max, err);
-    return rc < 0 ? rc : metrics_init(&t->frozen_metrics, t->opt.metrics_window, err);
+    rc = rc < 0 ? rc : metrics_init(&t->frozen_metrics, t->opt.metrics_window, err);
+    return rc < 0 ? rc : trainer_gate_open(t, err);
 }
 
 int trainer_frozen_score(struct trainer *t, struct undine_err *err)
@@ -24,6 +25,9 @@ int trainer_frozen_score(struct trainer *t, struct undine_err *err)
     }
     const struct batch_builder *b = t->builder;
     int rc = frozen_score(f, b, err);
+    if (rc == UNDINE_OK && t->frozen_next != NULL) {
+        rc = frozen_keep(t->frozen_next, b, err);
+    }
     if (rc < 0) {
         return rc;
     }
@@ -61,7 +65,7 @@ void trainer_frozen_publish(struct trainer *t)
     if (t->frozen != NULL) {
         t->frozen_shown.freezes = t->frozen->freeze;
         t->frozen_shown.skipped = t->frozen->not_finite;
-        t->frozen_shown.bytes = frozen_bytes(t->frozen);
+        t->frozen_shown.bytes = frozen_bytes(t->frozen) + frozen_bytes(t->frozen_next);
     }
 }
 
@@ -81,7 +85,8 @@ void trainer_frozen_totals(struct trainer *t, struct trainer_frozen *out)
 bool trainer_frozen_save(const struct trainer *t, struct snapshot *s)
 {
     return t->frozen == NULL ||
-           (frozen_save(t->frozen, s) && metrics_save(&t->frozen_metrics, "frozen.metrics", s));
+           (frozen_save(t->frozen, s) && metrics_save(&t->frozen_metrics, "frozen.metrics", s) &&
+            gate_window_save(&t->gate, s));
 }
 
 int trainer_frozen_restore(struct trainer *t, const struct snapshot *s, struct undine_err *err)
@@ -90,8 +95,16 @@ int trainer_frozen_restore(struct trainer *t, const struct snapshot *s, struct u
         return UNDINE_OK;
     }
     int rc = frozen_load(t->frozen, s, &t->regularizer, err);
-    if ((rc == 0 || rc == 2) && t->opt.frozen.block == 0) { /* scorers have this very version */
+    if ((rc == 0 || rc == 2) && t->opt.frozen.block == 0 && t->frozen_next == NULL) { /* scorers have this very version */
         frozen_freeze(t->frozen, t->model, &t->regularizer, t->counters.steps);
     }
-    return rc > 0 ? metrics_load(&t->frozen_metrics, "frozen.metrics", s, err) : rc;
+    bool whole = rc == 1;
+    if (rc > 0) {
+        rc = metrics_load(&t->frozen_metrics, "frozen.metrics", s, err);
+    }
+    rc = rc < 0 ? rc : gate_window_load(&t->gate, s, err);
+    if (rc == UNDINE_OK && !whole) { /* what the scores would be compared with is not there */
+        gate_window_publish(&t->gate, 0, true);
+    }
+    return rc;
 }

@@ -74,6 +74,8 @@ struct trainer {
 
     struct frozen *frozen;              /* NULL = off; learner thread */
     struct metrics frozen_metrics;      /* under the lock */
+    struct frozen *frozen_next;         /* the candidate; NULL = no gate; learner thread */
+    struct gate_window gate;            /* learner thread */
     struct trainer_frozen frozen_shown; /* freezes, skipped, bytes; under the lock */
 };
 
@@ -129,5 +131,10 @@ void trainer_frozen_publish(struct trainer *t);                            /* un
 void trainer_frozen_totals(struct trainer *t, struct trainer_frozen *out); /* under the lock */
 bool trainer_frozen_save(const struct trainer *t, struct snapshot *s);
 int trainer_frozen_restore(struct trainer *t, const struct snapshot *s, struct undine_err *err);
+
+/* trainer_gate.c; all of this does nothing where there is no gate. */
+int trainer_gate_open(struct trainer *t, struct undine_err *err); /* after the frozen metrics */
+void trainer_gate_close(struct trainer *t);
+void trainer_gate_note(struct trainer *t); /* the predicted batch, before it is learned */
 
 #endif

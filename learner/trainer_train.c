@@ -74,6 +74,7 @@ static int note_predictions(struct trainer *t, struct undine_err *err)
         attention_note(&t->attention, t->scratch, t->trained_seq, b->n);
     }
     (void)pthread_mutex_unlock(&t->lock);
+    trainer_gate_note(t);
     for (uint32_t i = 0; rc == UNDINE_OK && i < b->n; i++) {
         double negative = 1.0 / (double)b->sample_rate[i], clicks = (double)b->label[i];
         double shows = clicks > 0.0 ? 1.0 : negative;

@@ -52,6 +52,8 @@ static void describe(struct manifest *m, const struct snapshot *s,
     blas_kernels(m->kernels, sizeof m->kernels);
     m->metrics_json = s->metrics_json;
     m->norms_json = s->norms_json;
+    m->gate_json = (char *)(uintptr_t)extra->gate_json; /* likewise below */
+    m->refused = extra->refused;
     m->positions_json = (char *)(uintptr_t)extra->positions_json; /* only printed */
 }
 

@@ -23,6 +23,8 @@ struct version_extra {
     const char *positions_json; /* source positions, JSON array text; NULL = none */
     int64_t created_ms;         /* wall clock, for people */
     uint32_t shard;
+    const char *gate_json; /* verdict of the gate (gate.h); NULL = it is off */
+    bool refused;          /* as it says */
 };
 
 struct version_info {

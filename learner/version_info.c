@@ -18,7 +18,8 @@ void version_info_of(struct version_info *info, const struct manifest *m)
                                   .is_delta = m->is_delta,
                                   .base = m->delta.base,
                                   .merged_from = m->merged_from,
-                                  .n_chain = m->delta.n_chain};
+                                  .n_chain = m->delta.n_chain,
+                                  .refused = m->refused};
     version_name(info->name, m->number);
     memcpy(info->digest, m->digest, sizeof info->digest);
 }

@@ -299,8 +299,8 @@ int version_publish_number(const char *dir, uint64_t number, const struct versio
     return rc;
 }
 
-/* Which version to go back to: found and good, or why not. */
-static int choose_target(const struct change *c, uint64_t *to, uint64_t from,
+/* Which version to go back to: *to, or 0 = the newest good one below `below`; or why not. */
+static int choose_target(const struct change *c, uint64_t *to, uint64_t below, uint64_t from,
                          struct undine_err *err)
 {
     struct version_history h;
@@ -309,11 +309,11 @@ static int choose_target(const struct change *c, uint64_t *to, uint64_t from,
         return rc;
     }
     if (*to == 0) {
-        *to = usable_before(c->dir, &h, from);
+        *to = usable_before(c->dir, &h, below);
         if (*to == 0) {
             rc = undine_err_set(err, UNDINE_ENOTFOUND,
                                 "%s: no whole version that was published before %" PRIu64, c->dir,
-                                from);
+                                below);
         }
     } else if (*to >= from) {
         rc = undine_err_set(err, UNDINE_ESTATE,
@@ -333,8 +333,8 @@ static int choose_target(const struct change *c, uint64_t *to, uint64_t from,
     return rc;
 }
 
-static int roll_back(struct change *c, uint64_t to, const struct version_act *act, uint64_t *now,
-                     struct undine_err *err)
+static int roll_back(struct change *c, uint64_t to, uint64_t below, const struct version_act *act,
+                     uint64_t *now, struct undine_err *err)
 {
     struct version_hold h = hold_of(act);
     h.from = current_number(c->dir);
@@ -342,7 +342,8 @@ static int roll_back(struct change *c, uint64_t to, const struct version_act *ac
     if (h.from == 0) {
         rc = undine_err_set(err, UNDINE_ENOTFOUND, "%s: no version is published", c->dir);
     } else {
-        rc = choose_target(c, &to, h.from, err);
+        below = below != 0 && below < h.from ? below : h.from;
+        rc = choose_target(c, &to, below, h.from, err);
     }
     h.version = to;
     if (rc == UNDINE_OK) {
@@ -358,8 +359,8 @@ static int roll_back(struct change *c, uint64_t to, const struct version_act *ac
     return rc;
 }
 
-int version_rollback(const char *dir, uint64_t to, const struct version_act *act, uint64_t *from,
-                     uint64_t *now, struct undine_err *err)
+static int rollback(const char *dir, uint64_t to, uint64_t below, const struct version_act *act,
+                    uint64_t *from, uint64_t *now, struct undine_err *err)
 {
     struct change c;
     uint64_t target = 0, before = 0;
@@ -368,7 +369,7 @@ int version_rollback(const char *dir, uint64_t to, const struct version_act *act
         return rc;
     }
     before = current_number(dir);
-    rc = roll_back(&c, to, act, &target, err);
+    rc = roll_back(&c, to, below, act, &target, err);
     change_end(&c);
     if (rc == UNDINE_OK && from != NULL) {
         *from = before;
@@ -377,6 +378,18 @@ int version_rollback(const char *dir, uint64_t to, const struct version_act *act
         *now = target;
     }
     return rc;
+}
+
+int version_rollback(const char *dir, uint64_t to, const struct version_act *act, uint64_t *from,
+                     uint64_t *now, struct undine_err *err)
+{
+    return rollback(dir, to, 0, act, from, now, err);
+}
+
+int version_rollback_before(const char *dir, uint64_t below, const struct version_act *act,
+                            uint64_t *from, uint64_t *now, struct undine_err *err)
+{
+    return rollback(dir, 0, below, act, from, now, err);
 }
 
 static int note_act(const char *dir, const char *event, const struct version_act *act,

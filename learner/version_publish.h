@@ -38,6 +38,9 @@ int version_publish_number(const char *dir, uint64_t number, const struct versio
  * is not older than CURRENT, or was never published), UNDINE_ECORRUPT: nothing has changed. */
 int version_rollback(const char *dir, uint64_t to, const struct version_act *act, uint64_t *from,
                      uint64_t *now, struct undine_err *err);
+/* The same to the newest whole one that was published before version `below` (0 = CURRENT). */
+int version_rollback_before(const char *dir, uint64_t below, const struct version_act *act,
+                            uint64_t *from, uint64_t *now, struct undine_err *err);
 /* Put publication on hold, and lift it.  1 = done, 0 = it was so already. */
 int version_hold(const char *dir, const struct version_act *act, struct undine_err *err);
 int version_resume(const char *dir, const struct version_act *act, struct undine_err *err);

@@ -27,6 +27,7 @@ static int check_or_show(bool show, const char *file, const struct args_list *ov
     int rc = config_load(&c, file, overrides->item, overrides->n, &err);
     if (rc == UNDINE_OK && !show) {
         rc = trainer_check(&c->schema, &c->trainer, &err);
+        rc = rc < 0 ? rc : gate_check(&c->gate, &err);
         if (rc != UNDINE_OK) {
             (void)undine_err_prefix(&err, "%s", file);
         }

@@ -6,6 +6,7 @@
 #include "ops/batch_dump.h"
 #include "ops/beside.h"
 #include "ops/publisher.h"
+#include "ops/served.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -28,9 +29,11 @@ struct daemon {
     struct ingest *ingest;
     struct trainer *trainer;
     struct publisher *publisher;
+    struct version_watch *watch;
+    struct served served;
     struct version_info restored; /* number 0 = none */
     struct norms restored_norms;
-    uint64_t versions_skipped;    /* by open */
+    uint64_t versions_skipped; /* by open */
     pthread_t ingest_thread, learner_thread;
     bool started;
     atomic_bool stop;        /* asked to end */
@@ -45,9 +48,10 @@ struct daemon {
     struct undine_err err; /* the first failure of any thread */
 };
 
-static void daemon_say(const struct daemon *d, int level, const char *subsystem, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-static void daemon_say(const struct daemon *d, int level, const char *subsystem, const char *fmt, ...)
+static void daemon_say(const struct daemon *d, int level, const char *subsystem, const char *fmt,
+                       ...) __attribute__((format(printf, 4, 5)));
+static void daemon_say(const struct daemon *d, int level, const char *subsystem, const char *fmt,
+                       ...)
 {
     if (d->opt.log == NULL) {
         return;
@@ -172,7 +176,8 @@ static int open_ingest(struct daemon *d, struct undine_err *err)
 static void version_skipped(void *payload, const char *name, const struct undine_err *why)
 {
     ((struct daemon *)payload)->versions_skipped++; /* DROP(version_unusable) */
-    daemon_say(payload, 4, "version", "version %s is not usable and is skipped: %s", name, why->msg);
+    daemon_say(payload, 4, "version", "version %s is not usable and is skipped: %s", name,
+               why->msg);
 }
 
 static void batch_refused(void *payload, const struct trainer *t, const char *why)
@@ -181,7 +186,8 @@ static void batch_refused(void *payload, const struct trainer *t, const char *wh
     struct undine_err err = {0};
     daemon_say(d, 4, "learner", "a batch is not learned: %s", why);
     if (batch_dump_write(d->dumps_dir, t, why, &err) != UNDINE_OK) {
-        daemon_say(d, 4, "learner", "the batch could not be kept for `undine inspect dump`: %s", err.msg);
+        daemon_say(d, 4, "learner", "the batch could not be kept for `undine inspect dump`: %s",
+                   err.msg);
     }
 }
 
@@ -189,7 +195,8 @@ static int open_learner(struct daemon *d, struct undine_err *err)
 {
     struct trainer_options options = d->config->trainer;
     options.progress = learner_progress(d);
-    options.frozen.block = d->opt.freeze_versions ? 0 : options.frozen.block;
+    bool by_version = d->opt.freeze_versions || options.gate.pairs_max > 0;
+    options.frozen.block = by_version ? 0 : options.frozen.block;
     int rc = trainer_open(&d->trainer, &d->config->schema, &options, err);
     if (rc != UNDINE_OK) {
         return rc;
@@ -198,17 +205,18 @@ static int open_learner(struct daemon *d, struct undine_err *err)
     struct snapshot *snapshot = NULL;
     struct version_info info = {0};
     uint64_t tail = example_log_tail(d->log), head = example_log_head(d->log);
-    int found = version_restore(d->versions_dir, tail, head, &snapshot, &info, version_skipped, d,
-                                err);
+    int found =
+        version_restore(d->versions_dir, tail, head, &snapshot, &info, version_skipped, d, err);
     if (found < 0) {
         return found;
     }
     if (found == 0 && tail > 0) {
-        return undine_err_set(err, UNDINE_ESTATE,
-                              "%s holds no usable version between example %llu and %llu, and the "
-                              "example log no longer reaches back to the first one: restore store and "
-                              "versions from one moment, or start with an empty state directory",
-                              d->versions_dir, (unsigned long long)tail, (unsigned long long)head);
+        return undine_err_set(
+            err, UNDINE_ESTATE,
+            "%s holds no usable version between example %llu and %llu, and the "
+            "example log no longer reaches back to the first one: restore store and "
+            "versions from one moment, or start with an empty state directory",
+            d->versions_dir, (unsigned long long)tail, (unsigned long long)head);
     }
     if (found > 0) {
         rc = trainer_restore(d->trainer, snapshot, err);
@@ -270,7 +278,24 @@ static void version_failed(void *payload, const struct undine_err *why)
         daemon_fail(d, why->code, why);
         return;
     }
-    daemon_say(payload, 3, "version", "version not written, tried again when the next is due: %s", why->msg);
+    daemon_say(payload, 3, "version", "version not written, tried again when the next is due: %s",
+               why->msg);
+}
+
+static void watch_says(void *payload, int level, const char *text)
+{
+    daemon_say(payload, level, "version", "%s", text);
+}
+
+static int open_watch(struct daemon *d, struct undine_err *err)
+{
+    int rc = version_watch_open(&d->watch, d->versions_dir, watch_says, d, err);
+    if (rc == UNDINE_OK) {
+        bool on = d->config->trainer.gate.pairs_max > 0;
+        served_open(&d->served, on ? d->config : NULL, d->trainer, d->publisher, d->watch,
+                    d->versions_dir, &d->restored);
+    }
+    return rc;
 }
 
 int daemon_open(struct daemon **out, const struct daemon_options *opt, struct undine_err *err)
@@ -285,6 +310,7 @@ int daemon_open(struct daemon **out, const struct daemon_options *opt, struct un
     (void)pthread_cond_init(&d->changed, NULL);
     /* before anything is made */
     int rc = trainer_check(&d->config->schema, &d->config->trainer, err);
+    rc = rc == UNDINE_OK ? gate_check(&d->config->gate, err) : rc;
     if (rc == UNDINE_OK) {
         rc = make_dirs(d, err);
     }
@@ -301,6 +327,7 @@ int daemon_open(struct daemon **out, const struct daemon_options *opt, struct un
             .log = d->log,
             .newest = d->restored,
             .norms = &d->restored_norms,
+            .gate = d->config->gate,
             .keep = d->config->snapshot.keep,
             .shard = d->config->ingest.shard,
             .config_digest = d->config->ingest.config_digest,
@@ -308,6 +335,9 @@ int daemon_open(struct daemon **out, const struct daemon_options *opt, struct un
             .failed_payload = d,
         };
         rc = publisher_open(&d->publisher, &publisher, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = open_watch(d, err);
     }
     if (rc != UNDINE_OK) {
         daemon_close(d);
@@ -356,7 +386,9 @@ static void *ingest_main(void *payload)
 
 static int take_snapshot(struct daemon *d, struct snapshot **out, struct undine_err *err)
 {
-    if (d->opt.freeze_versions) { /* before, so that a restart finds the version frozen */
+    if (served_on(&d->served)) {
+        served_candidate(&d->served);
+    } else if (d->opt.freeze_versions) { /* before, so that a restart finds the version frozen */
         trainer_freeze(d->trainer);
     }
     return trainer_snapshot(d->trainer, out, err);
@@ -366,7 +398,8 @@ static int take_snapshot(struct daemon *d, struct snapshot **out, struct undine_
 static int publish_if_due(struct daemon *d, struct undine_err *err)
 {
     int64_t now_ns = clock_monotonic_ns();
-    bool due = d->opt.publish && now_ns - d->snapshot_ns >= d->config->snapshot.interval_ms * 1000000;
+    bool due =
+        d->opt.publish && now_ns - d->snapshot_ns >= d->config->snapshot.interval_ms * 1000000;
     uint64_t seq = trainer_seq(d->trainer);
     if (!due || seq == 0 || !publisher_idle(d->publisher) ||
         publisher_newest_seq(d->publisher) == seq) {
@@ -394,6 +427,7 @@ static int learner_run(struct daemon *d, struct undine_err *err)
         if (n < 0) {
             return n;
         }
+        served_step(&d->served);
         int rc = publish_if_due(d, err);
         if (rc != UNDINE_OK) {
             return rc;
@@ -516,6 +550,7 @@ void daemon_close(struct daemon *d)
         daemon_stop(d);
         (void)daemon_finish(d, NULL);
     }
+    version_watch_close(d->watch);
     publisher_close(d->publisher);
     trainer_close(d->trainer);
     ingest_close(d->ingest);
@@ -527,6 +562,23 @@ void daemon_close(struct daemon *d)
     (void)pthread_cond_destroy(&d->changed);
     (void)pthread_mutex_destroy(&d->mutex);
     free(d);
+}
+
+static void served_totals(struct daemon *d, struct daemon_status *out)
+{
+    struct version_watch_status watch = {0};
+    struct version_state state;
+    if (d->watch != NULL) {
+        version_watch_status(d->watch, &watch);
+    }
+    if (version_state(d->versions_dir, &state, NULL) == UNDINE_OK) { /* fresher than the look */
+        watch.state = state;
+    }
+    out->version_published = watch.state.current;
+    out->publication_held = watch.state.hold.held;
+    out->rollbacks = watch.rollbacks;
+    out->resumes = watch.resumes;
+    out->rollbacks_failed = watch.failed;
 }
 
 void daemon_status(struct daemon *d, struct daemon_status *out)
@@ -541,6 +593,9 @@ void daemon_status(struct daemon *d, struct daemon_status *out)
     out->version = publisher.newest;
     out->versions_published = publisher.published;
     out->versions_failed = publisher.failed;
+    out->versions_held = publisher.held;
+    out->gate = publisher.gate;
+    served_totals(d, out);
     out->version_age_ms =
         publisher.newest.number == 0 ? -1 : clock_realtime_ms() - publisher.newest.created_ms;
     out->versions_skipped = d->versions_skipped;

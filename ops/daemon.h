@@ -14,6 +14,7 @@
 #include "configs/config.h"
 #include "learner/norms.h"
 #include "learner/version.h"
+#include "ops/publish_gate.h"
 
 #include <stdbool.h>
 
@@ -42,6 +43,11 @@ struct daemon_status { /* a copy; every field as of its owner's last step */
     struct trainer_metrics learner;
     struct version_info version; /* newest written; number 0 = none yet */
     uint64_t versions_published, versions_failed;
+    uint64_t version_published; /* the published one's number, whoever published it; 0 = none */
+    bool publication_held;
+    uint64_t versions_held; /* written by this process while publication was on hold */
+    struct publish_gate_status gate;
+    uint64_t rollbacks, resumes, rollbacks_failed; /* by calibration */
     uint64_t versions_skipped; /* at start: not usable, an older one was taken */
     uint64_t examples_trimmed; /* removed from the example log: its oldest example's number */
     int64_t version_age_ms; /* since the newest was written, -1 = none */

@@ -95,7 +95,8 @@ static const struct metric METRICS[] = {
     COUNTER("source_duplicates_skipped", ingest.source.duplicates_skipped,
             "Records that the Kafka client delivered again."),
     COUNTER("source_gaps", ingest.source.gaps_explained,
-            "Gaps between offsets that are no loss: control records, aborted transactions, compaction."),
+            "Gaps between offsets that are no loss: control records, aborted transactions, "
+            "compaction."),
     COUNTER("source_reconnects", ingest.source.reconnects, "Connections made again."),
 
     /* How wrong: predictions made before the example was learned. */
@@ -159,6 +160,38 @@ static const struct metric METRICS[] = {
     COUNTER("versions_failed", versions_failed, "Versions that could not be written."),
     COUNTER("versions_skipped", versions_skipped,
             "Versions that the start found and could not use."),
+
+    /* What scorers have (docs/versions.md). */
+    GAUGE("version_published", METRIC_U64, version_published,
+          "Number of the published version, whoever published it, 0 = none."),
+    GAUGE("publication_held", METRIC_BOOL, publication_held,
+          "1 while publication is on hold: a rollback, or by hand."),
+    COUNTER("versions_held", versions_held, "Versions not published because of a hold."),
+    COUNTER("versions_refused", gate.refused, "Versions that the gate kept from being published."),
+    COUNTER("gate_passed", gate.passed, "Versions that passed the gate."),
+    COUNTER("gate_too_few", gate.too_few,
+            "Versions that passed for want of examples to compare them on."),
+    COUNTER("gate_failed", gate.failed, "Versions that failed the gate, published or not."),
+    GAUGE("gate_examples", METRIC_U64, gate.figures.examples,
+          "Examples that the newest verdict is based on."),
+    GAUGE("gate_logloss", METRIC_REAL, gate.figures.learner.logloss,
+          "Logloss of the newest judged version on them, by progressive scores."),
+    GAUGE("gate_published_logloss", METRIC_REAL, gate.figures.published.logloss,
+          "Logloss of the then published version on them."),
+    GAUGE("gate_gauc", METRIC_REAL, gate.figures.learner.gauc,
+          "The same: AUC inside each user and block."),
+    GAUGE("gate_published_gauc", METRIC_REAL, gate.figures.published.gauc,
+          "The same of the published version."),
+    GAUGE("gate_calibration", METRIC_REAL, gate.figures.learner.calibration,
+          "The same: predicted over observed clicks."),
+    GAUGE("gate_published_calibration", METRIC_REAL, gate.figures.published.calibration,
+          "The same of the published version."),
+    GAUGE("gate_norm_ratio", METRIC_REAL, gate.figures.norm_ratio,
+          "Largest norm of the judged version over the published one's."),
+    COUNTER("rollbacks", rollbacks, "Rollbacks and holds by calibration."),
+    COUNTER("resumes", resumes, "Holds that calibration has lifted."),
+    COUNTER("rollbacks_failed", rollbacks_failed,
+            "Rollbacks, holds and resumptions by calibration that did not succeed."),
 
     /* How full. */
     GAUGE("embedding_rows", METRIC_U64, learner.rows, "Rows of the embedding tables."),

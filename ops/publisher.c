@@ -17,7 +17,28 @@ struct publisher {
     struct publisher_status status;
     struct norms norms;
     int last_rc;
+    struct publish_gate gate; /* of the thread */
 };
+
+/* Publish what was written, unless the gate or a hold is against it. */
+static int standing(struct publisher *p, const struct snapshot *s, const struct version_info *info,
+                    struct undine_err *err)
+{
+    int rc = info->refused
+                 ? version_refuse(p->opt.versions_dir, info, p->gate.status.verdict.why, err)
+                 : version_publish(p->opt.versions_dir, info, err);
+    if (rc < 0) {
+        return rc;
+    }
+    publish_gate_written(&p->gate, s, info, rc > 0);
+    (void)pthread_mutex_lock(&p->mutex);
+    p->status.last_published = rc > 0 ? info->number : 0;
+    p->status.published += rc > 0;
+    p->status.held += rc == 0 && !info->refused; /* DROP(version_held) */
+    p->status.gate = p->gate.status;
+    (void)pthread_mutex_unlock(&p->mutex);
+    return UNDINE_OK;
+}
 
 /* Sync, write, retain, trim: in this order, so that a crash anywhere leaves a version that the
  * example log still continues. */
@@ -43,8 +64,14 @@ static int publish(struct publisher *p, struct snapshot *s, bool move_current,
         .created_ms = clock_realtime_ms(),
         .shard = p->opt.shard,
     };
-    rc = version_write(p->opt.versions_dir, s, &extra, move_current, info, err);
+    rc = publish_gate_judge(&p->gate, s, &extra, err);
+    if (rc == UNDINE_OK) {
+        rc = version_write(p->opt.versions_dir, s, &extra, false, info, err);
+    }
     free(positions_text);
+    if (rc == UNDINE_OK && move_current) {
+        rc = standing(p, s, info, err);
+    }
     if (rc != UNDINE_OK) {
         return rc;
     }
@@ -70,6 +97,7 @@ static void *publisher_main(void *payload)
         }
         struct snapshot *s = p->slot;
         bool move_current = p->slot_publish;
+        p->status.last_published = 0;
         (void)pthread_mutex_unlock(&p->mutex);
         struct version_info info = {0};
         struct undine_err err = {0};
@@ -88,7 +116,6 @@ static void *publisher_main(void *payload)
         p->last_rc = rc;
         if (info.number != 0) { /* written, even where an older one could not be removed */
             p->status.newest = info;
-            p->status.published++;
         }
         if (rc != UNDINE_OK) {
             p->status.failed++; /* DROP(version_failed) */
@@ -127,6 +154,7 @@ int publisher_open(struct publisher **out, const struct publisher_options *opt,
     (void)pthread_mutex_init(&p->mutex, NULL);
     (void)pthread_cond_init(&p->changed, NULL);
     p->status.newest = opt->newest;
+    publish_gate_init(&p->gate, &opt->gate, opt->versions_dir);
     if (opt->norms != NULL) {
         p->norms = *opt->norms;
     }
@@ -155,6 +183,7 @@ void publisher_close(struct publisher *p)
     }
     (void)pthread_cond_destroy(&p->changed);
     (void)pthread_mutex_destroy(&p->mutex);
+    publish_gate_release(&p->gate);
     free(p);
 }
 

@@ -11,6 +11,7 @@
 #include "featurestore/example_log.h"
 #include "learner/norms.h"
 #include "learner/version.h"
+#include "ops/publish_gate.h"
 
 struct publisher_options {
     const char *versions_dir; /* borrowed */
@@ -18,6 +19,7 @@ struct publisher_options {
     struct example_log *log;
     struct version_info newest; /* the valid one that was restored; number 0 = none.  What lies in
                                    the directory and did not validate does not count as written */
+    struct gate_options gate;
     const struct norms *norms;  /* of the newest, read at open; NULL = none */
     uint32_t keep, shard;
     uint64_t config_digest;
@@ -29,6 +31,9 @@ struct publisher_options {
 struct publisher_status {
     struct version_info newest; /* number 0 = none */
     uint64_t published, failed;
+    uint64_t held;           /* written and not published: publication is on hold */
+    uint64_t last_published; /* the number of what was given last, 0 = it was not published */
+    struct publish_gate_status gate;
     struct undine_err last_error;
 };
 

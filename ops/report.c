@@ -71,6 +71,34 @@ static void put_frozen(json_t *o, const struct trainer_frozen *f)
     (void)json_object_set_new(o, "frozen", to);
 }
 
+static void put_side(json_t *o, const char *name, const struct gate_side *s)
+{
+    json_t *to = json_object();
+    put_real(to, "logloss", s->logloss);
+    put_real(to, "gauc", s->gauc);
+    put_real(to, "calibration", s->calibration);
+    (void)json_object_set_new(o, name, to);
+}
+
+static void put_gate(json_t *o, const struct publish_gate_status *g)
+{
+    json_t *to = json_object();
+    bool judged = g->version != 0;
+    put_u64(to, "passed", g->passed);
+    put_u64(to, "too_few", g->too_few);
+    put_u64(to, "failed", g->failed);
+    put_u64(to, "refused", g->refused);
+    put_u64(to, "version", g->version);
+    (void)json_object_set_new(
+        to, "verdict", judged ? json_string(GATE_VERDICT_NAME[g->verdict.kind]) : json_null());
+    (void)json_object_set_new(to, "why", json_string(g->verdict.why));
+    put_u64(to, "examples", g->figures.examples);
+    put_side(to, "learner", &g->figures.learner);
+    put_side(to, "published", &g->figures.published);
+    put_real(to, "norm_ratio", g->figures.norm_ratio);
+    (void)json_object_set_new(o, "gate", to);
+}
+
 static void put_attention(json_t *o, const struct trainer_metrics *m)
 {
     json_t *list = json_array();
@@ -180,6 +208,7 @@ int report_write(FILE *out, const struct daemon_status *st, const struct report_
     put_real(o, "window_ece", m->window_ece);
     put_bins(o, "predictions", m->bin);
     put_frozen(o, &m->frozen);
+    put_gate(o, &st->gate);
     put_slices(o, &parts->slices);
     put_attention(o, m);
     put_norms(o, &parts->norms);
@@ -195,6 +224,10 @@ int report_write(FILE *out, const struct daemon_status *st, const struct report_
     put_u64(o, "waiting_dropped", m->waiting_dropped);
     put_u64(o, "rss_bytes", report_rss_bytes_max());
     put_u64(o, "version", st->version.number);
+    put_u64(o, "version_published", st->version_published);
+    put_u64(o, "versions_held", st->versions_held);
+    put_u64(o, "rollbacks", st->rollbacks);
+    (void)json_object_set_new(o, "publication_held", json_boolean(st->publication_held));
     char kernels[BLAS_KERNELS_MAX];
     blas_kernels(kernels, sizeof kernels);
     (void)json_object_set_new(o, "kernels", json_string(kernels));

@@ -30,6 +30,7 @@ undine_test(test_trainer_late SOURCES unit/test_trainer_late.c support/example_s
   LIBS undine_learner LABELS fast)
 undine_test(test_trainer SOURCES unit/test_trainer.c support/example_stream.c LIBS undine_learner LABELS fast)
 undine_test(test_guard SOURCES unit/test_guard.c support/example_stream.c LIBS undine_learner LABELS fast)
+undine_test(test_gate SOURCES unit/test_gate.c support/example_stream.c LIBS undine_learner PkgConfig::JANSSON m LABELS fast)
 undine_test(test_frozen SOURCES unit/test_frozen.c support/example_stream.c LIBS undine_learner m LABELS fast)
 undine_test(test_trainer_workers SOURCES property/test_trainer_workers.c support/example_stream.c
   LIBS undine_learner LABELS fast)

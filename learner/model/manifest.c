@@ -23,6 +23,7 @@ void manifest_release(struct manifest *m)
         free(m->metrics_json);
         free(m->norms_json);
         manifest_delta_release(&m->delta);
+        free(m->gate_json);
         *m = (struct manifest){0};
     }
 }
@@ -155,9 +156,11 @@ int manifest_print(const struct manifest *m, struct writer *out, struct undine_e
     const char *metrics = m->metrics_json != NULL ? m->metrics_json : "{}";
     UNDINE_ASSERT(out->len == 0);
     if (!is_json(positions, JSON_ARRAY) || !is_json(metrics, JSON_OBJECT) ||
-        (m->norms_json != NULL && !is_json(m->norms_json, JSON_OBJECT))) {
-        return undine_err_set(err, UNDINE_EINVAL,
-                              "positions must be a JSON array, metrics and norms JSON objects");
+        (m->norms_json != NULL && !is_json(m->norms_json, JSON_OBJECT)) ||
+        (m->gate_json != NULL && !is_json(m->gate_json, JSON_OBJECT))) {
+        return undine_err_set(
+            err, UNDINE_EINVAL,
+            "positions must be a JSON array, metrics, norms and gate JSON objects");
     }
     put(out, "{\n  \"format_version\": %d,\n  \"number\": %" PRIu64 ",\n  ",
         MANIFEST_FORMAT_VERSION, m->number);
@@ -183,8 +186,9 @@ int manifest_print(const struct manifest *m, struct writer *out, struct undine_e
         put_text(out, m->norms_json);
     }
     put_files(out, m);
-    put(out, ",\n  \"gate\": \"off\",\n  \"created_ms\": %" PRId64 ",\n  \"shard\": %" PRIu32,
-        m->created_ms, m->shard);
+    put_text(out, ",\n  \"gate\": ");
+    put_text(out, m->gate_json != NULL ? m->gate_json : "\"off\"");
+    put(out, ",\n  \"created_ms\": %" PRId64 ",\n  \"shard\": %" PRIu32, m->created_ms, m->shard);
     put_owned(out, "kernels", string_text(m->kernels));
     put_seal(out);
     return out->bad ? no_memory(err) : UNDINE_OK;
@@ -208,7 +212,6 @@ static int check_seal(const char *text, size_t len, struct undine_err *err)
 static int check_format(const json_t *root, struct undine_err *err)
 {
     uint64_t version;
-    char gate[16];
     int rc = json_field_u64(root, "format_version", INT64_MAX, &version, err);
     if (rc < 0) {
         return rc;
@@ -219,7 +222,7 @@ static int check_format(const json_t *root, struct undine_err *err)
     if (version == 0) {
         return undine_err_set(err, UNDINE_ECORRUPT, "`format_version` is 0");
     }
-    return json_field_text(root, "gate", gate, sizeof gate, err);
+    return UNDINE_OK;
 }
 
 static int parse_numbers(struct manifest *m, const json_t *root, struct undine_err *err)
@@ -379,11 +382,29 @@ static int parse_texts(struct manifest *m, const json_t *root, struct undine_err
                : UNDINE_OK;
 }
 
+/* Text "off", or what gate_json of learner/gate.h says. */
+static int parse_gate(struct manifest *m, const json_t *root, struct undine_err *err)
+{
+    const json_t *gate = json_object_get(root, "gate");
+    const char *mode = json_string_value(json_object_get(gate, "mode"));
+    const char *verdict = json_string_value(json_object_get(gate, "verdict"));
+    if (!json_is_object(gate)) {
+        char text[8];
+        return json_field_text(root, "gate", text, sizeof text, err);
+    }
+    if (mode == NULL || verdict == NULL) {
+        return undine_err_set(err, UNDINE_ECORRUPT, "`gate` has no `mode` or no `verdict`");
+    }
+    m->refused = strcmp(mode, "enforce") == 0 && strcmp(verdict, "refuse") == 0;
+    m->gate_json = json_dumps(gate, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    return m->gate_json != NULL ? UNDINE_OK : no_memory(err);
+}
+
 static int parse_root(struct manifest *m, const json_t *root, struct undine_err *err)
 {
     int (*const parts[])(struct manifest *, const json_t *, struct undine_err *) = {
         parse_numbers, parse_model, manifest_delta_parse, parse_digests,
-        parse_tables,  parse_files, parse_texts};
+        parse_tables,  parse_files, parse_texts, parse_gate};
     int rc = check_format(root, err);
     for (size_t i = 0; rc == UNDINE_OK && i < sizeof parts / sizeof parts[0]; i++) {
         rc = parts[i](m, root, err);

@@ -67,6 +67,8 @@ struct manifest {
     char *positions_json; /* array; owned */
     char *metrics_json;   /* object; owned */
     char *norms_json;     /* object; owned; NULL = the version says nothing of them */
+    char *gate_json;      /* object; owned; NULL = the gate was off */
+    bool refused;         /* by the gate, which was to be obeyed: not for scorers */
 };
 
 void manifest_release(struct manifest *m); /* NULL-safe, and fine on a zeroed one */

@@ -1,0 +1,98 @@
+/* config_keys_gate.h: rows of config_keys.c's table: what may be published, and what is taken back.
+ * It is part of that table and of no other. */
+#ifndef UNDINE_CONFIGS_CONFIG_KEYS_GATE_H
+#define UNDINE_CONFIGS_CONFIG_KEYS_GATE_H
+
+    SECTION("gate", "Before a version is published it is compared with the one that is "
+                    "(docs/versions.md)."),
+    {.path = "gate.mode",
+     .type = CONFIG_ENUM,
+     AT(gate.mode),
+     .names = names_gate,
+     .fallback = "off",
+     .doc = "`enforce`: a version that fails is kept as a checkpoint and not published; `warn`: it "
+            "is published, and the verdict told. `warn` and `enforce` need "
+            "`learner.frozen.sample` above 0."},
+    {.path = "gate.window",
+     .type = CONFIG_INT,
+     AT(gate.window),
+     RANGE(100, 10000000),
+     .fallback = "20000",
+     .doc = "Newest examples of sampled users on which both are compared, 28 bytes each; neither "
+            "had learned any of them when it scored it."},
+    {.path = "gate.examples_min",
+     .type = CONFIG_INT,
+     AT(gate.examples_min),
+     RANGE(1, 10000000),
+     .fallback = "2000",
+     .doc = "With fewer of them logloss, GAUC and calibration are not judged."},
+    {.path = "gate.logloss_rise",
+     .type = CONFIG_REAL,
+     AT(gate.logloss_rise),
+     REALS(0, 1000),
+     .fallback = "0.05",
+     .doc = "Refused where the logloss is more than this share above the published version's."},
+    {.path = "gate.gauc_drop",
+     .type = CONFIG_REAL,
+     AT(gate.gauc_drop),
+     REALS(0, 1),
+     .fallback = "0.05",
+     .doc = "Refused where GAUC is more than this below the published version's. The learner's "
+            "own is of progressive scores, which lie a little below those of one model."},
+    {.path = "gate.calibration_min",
+     .type = CONFIG_REAL,
+     AT(gate.calibration_min),
+     REALS(0, 1),
+     .fallback = "0.5",
+     .doc = "Refused where predicted over observed clicks is below, and no nearer to 1 than the "
+            "published version's."},
+    {.path = "gate.calibration_max",
+     .type = CONFIG_REAL,
+     AT(gate.calibration_max),
+     REALS(1, 1000000),
+     .fallback = "2",
+     .doc = "The same above."},
+    {.path = "gate.norm_ratio",
+     .type = CONFIG_REAL,
+     AT(gate.norm_ratio),
+     REALS(1, 1000000),
+     .fallback = "4",
+     .doc = "Refused where the largest norm of a table's rows, or the norm of a dense tensor, is "
+            "more than this many times the published version's, or 1 where that is less."},
+    {.path = "gate.row_drop",
+     .type = CONFIG_REAL,
+     AT(gate.row_drop),
+     REALS(0, 1),
+     .fallback = "0.5",
+     .doc = "Refused where this share of the published version's rows, or more, is gone."},
+
+    SECTION("rollback", "The published version is taken back where its calibration leaves a band."),
+    {.path = "rollback.examples",
+     .type = CONFIG_INT,
+     AT(rollback.examples),
+     RANGE(0, 1000000000),
+     .fallback = "0",
+     .doc = "Examples of sampled users over which its calibration is looked at, block after block; "
+            "0 = never. Needs `learner.frozen.sample` above 0."},
+    {.path = "rollback.calibration_min",
+     .type = CONFIG_REAL,
+     AT(rollback.calibration_min),
+     REALS(0, 1),
+     .fallback = "0.25",
+     .doc = "Below it the last version that was published before the block is published again, and "
+            "publication is on hold."},
+    {.path = "rollback.calibration_max",
+     .type = CONFIG_REAL,
+     AT(rollback.calibration_max),
+     REALS(1, 1000000),
+     .fallback = "4",
+     .doc = "The same above it."},
+    {.path = "rollback.resume",
+     .type = CONFIG_ENUM,
+     AT(rollback.resume),
+     .names = names_resume,
+     .fallback = "command",
+     .doc = "What ends the hold: `command` (or HTTP) alone, or `calibration` too: the learner's own "
+            "over a block is back in the band. A hold by hand is ended by hand."},
+
+#endif
