@@ -18,7 +18,6 @@ int cmd_mock_broker(int argc, char **argv);
 int cmd_produce(int argc, char **argv);
 int cmd_rollback(int argc, char **argv);
 int cmd_publish(int argc, char **argv);
-int cmd_diff(int argc, char **argv);
 int cmd_replay(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_score(int argc, char **argv);

@@ -23,6 +23,11 @@ learn fixed learner.regularizer.counter=fixed "learner.regularizer.counts=$tmp/d
 sed 's/^    length: 20/    length: 20\n    shared: false/' "$ROOT/configs/demo.yaml" > "$tmp/own.yaml"
 config=$tmp/own.yaml learn own learner.regularizer.kind=none
 grep -q 'clicks.item' "$tmp/own/versions/000000000001/manifest.json" || fail "the sequence has no tables of its own"
+for open in --keep-open ""; do # pairs of scores come after a first version
+  "$UNDINE" replay --config "$ROOT/configs/demo.yaml" --input "$tmp/events.jsonl" --state "$tmp/gate" -o gate.mode=warn \
+    -o learner.frozen.sample=1 $open > "$tmp/gate.json" 2> "$tmp/gate.log"
+done
+versions+=("$tmp/gate/versions/000000000002")
 python3 "$ROOT/tests/integration/documented.py" tensors "$ROOT/docs/formats.md" "${versions[@]}" ||
   fail "docs/formats.md and the tensors differ"
 

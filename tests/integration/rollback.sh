@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Rollback: by command beside a running daemon, over a restart, until it is resumed; and by the daemon itself where the
+# published version's calibration leaves its band.
+. "$(dirname "$0")/lib.sh"
+command -v curl > /dev/null || skip "curl is not on this machine"
+
+coproc BROKER { exec "$UNDINE" mock-broker --topic impressions:2 --topic clicks:2 2> "$tmp/broker.log"; }
+broker_pid=$BROKER_PID
+pids=$broker_pid
+read -r -u "${BROKER[0]}" _ boot
+port=$(python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])')
+versions=$tmp/state/versions
+
+start() {
+  "$UNDINE" run --config "$ROOT/configs/demo.yaml" --state "$tmp/state" -o brokers="$boot" -o http.listen="127.0.0.1:$port" \
+    -o snapshot.interval=300ms -o learner.frozen.sample=1 -o rollback.examples=1500 -o rollback.resume=calibration \
+    > "$tmp/run.json" 2>> "$tmp/run.log" &
+  run=$!
+  pids="$broker_pid $run"
+}
+stop() {
+  kill -TERM "$run"
+  wait "$run" || fail "after SIGTERM it ended with $?"
+  pids=$broker_pid
+}
+metric() { curl -sf "http://127.0.0.1:$port/metrics" | awk -v name="undine_$1" '$1 == name { print $2 }'; }
+# until NAME OP NUMBER: a metric, within a minute
+until_metric() {
+  for _ in $(seq 600); do
+    [ "$(metric "$1")" "$2" "$3" ] 2> /dev/null && return 0
+    kill -0 "$run" 2> /dev/null || fail "the daemon ended before $1 $2 $3"
+    sleep 0.1
+  done
+  fail "a minute was not enough for $1 $2 $3: it is $(metric "$1")"
+}
+current() { sed 's/^0*//' "$versions/CURRENT"; }
+produced=0
+produce() {
+  "$UNDINE" produce --brokers "$boot" --input "$1" > "$tmp/produce.json" 2> "$tmp/produce.log"
+  produced=$((produced + $(wc -l < "$1")))
+  until_metric events_total -eq "$produced"
+}
+
+"$UNDINE" generate --events 40000 --seed 6 --output "$tmp/events.jsonl" > "$tmp/generate.json" 2> "$tmp/generate.log"
+split -l 8000 --additional-suffix .jsonl "$tmp/events.jsonl" "$tmp/part_"
+
+# ---- by command, beside the daemon ----
+start
+until_metric ready -eq 1
+produce "$tmp/part_aa.jsonl"
+until_metric versions_published_total -ge 1
+before=$(metric versions_published_total)
+produce "$tmp/part_ab.jsonl"
+until_metric versions_published_total -gt "$before"
+bad=$(current)
+"$UNDINE" rollback --versions "$versions" --reason "clicks look wrong" > "$tmp/rollback.txt"
+to=$(current)
+[ "$to" -lt "$bad" ] || fail "rolled back from $bad to $to"
+grep -q "^version $to is published; publication is on hold, by command: clicks look wrong" "$tmp/rollback.txt" ||
+  fail "the command says $(cat "$tmp/rollback.txt")"
+until_metric publication_held -eq 1
+until_metric version_published -eq "$to"
+produce "$tmp/part_ac.jsonl"
+until_metric versions_held_total -ge 1
+[ "$(current)" = "$to" ] || fail "a held version was published: $(current)"
+stop
+expect "$tmp/run.json" versions_held -ge 1
+[ "$(field "$tmp/run.json" publication_held)" = true ] || fail "the report does not tell of the hold"
+[ "$(current)" = "$to" ] || fail "the last version was published in spite of the hold"
+start
+until_metric ready -eq 1
+[ "$(current)" = "$to" ] || fail "a restart published $(current)"
+until_metric publication_held -eq 1
+say "rolled back from $bad to $to; held over a restart"
+
+# ---- resumed ----
+"$UNDINE" publish --versions "$versions" --resume --reason "the producer is repaired" > "$tmp/publish.txt"
+until_metric publication_held -eq 0
+produce "$tmp/part_ad.jsonl"
+until_metric version_published -gt "$bad"
+
+# ---- by itself: nine clicks in ten are lost ----
+before=$(metric rollbacks_total)
+until_metric version_published -gt "$bad"
+awk '/"kind":"click"/ && ++n % 10 { next } { print }' "$tmp/part_ae.jsonl" > "$tmp/lost.jsonl"
+"$UNDINE" produce --brokers "$boot" --input "$tmp/lost.jsonl" > "$tmp/produce.json" 2> "$tmp/produce.log"
+until_metric rollbacks_total -gt "$before"
+stop
+python3 - "$versions/HISTORY" "$bad" "$to" << 'PY'
+import json, sys
+lines = [json.loads(l) for l in open(sys.argv[1])]
+bad, to = int(sys.argv[2]), int(sys.argv[3])
+events = [(l["event"], l.get("by")) for l in lines if l["event"] != "publish"]
+assert events[:3] == [("rollback", "command"), ("resume", "command"), ("rollback", "calibration")], events
+by_hand = next(l for l in lines if l["event"] == "rollback")
+assert (by_hand["version"], by_hand["from"], by_hand["reason"]) == (to, bad, "clicks look wrong"), by_hand
+withdrawn = set()
+for i, l in enumerate(lines):  # what was withdrawn is never published again
+    if l["event"] == "rollback":
+        withdrawn |= set(range(l["version"] + 1, l["from"] + 1))
+        assert l["at_ms"] > 1700000000000 and "calibration" in l["reason"] or l["by"] == "command", l
+    assert l["event"] != "publish" or l["version"] not in withdrawn, l
+PY
+say "ok: $(grep -c rollback "$versions/HISTORY") rollbacks"
