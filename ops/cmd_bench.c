@@ -58,15 +58,17 @@ int cmd_bench(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } benches[] = {{"learner", cmd_bench_learner}, {"ingest", cmd_bench_ingest}};
+    } benches[] = {{"learner", cmd_bench_learner},
+                   {"ingest", cmd_bench_ingest},
+                   {"score", cmd_bench_score},
+                   {"swap", cmd_bench_swap}};
     for (size_t i = 0; argc > 1 && i < sizeof benches / sizeof benches[0]; i++) {
         if (strcmp(argv[1], benches[i].name) == 0) {
             return benches[i].run(argc - 1, argv + 1);
         }
     }
     bool help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
-    (void)fprintf(
-        help ? stdout : stderr,
-        "usage: undine bench learner|ingest [options]   (`undine bench learner --help`)\n");
+    (void)fprintf(help ? stdout : stderr, "usage: undine bench learner|ingest|score|swap [options] "
+                                          "  (`undine bench learner --help`)\n");
     return help ? EXIT_DONE : EXIT_USAGE;
 }

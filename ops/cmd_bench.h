@@ -9,6 +9,8 @@
 /* Exit codes.  argv[0] is the benchmark's name. */
 int cmd_bench_learner(int argc, char **argv);
 int cmd_bench_ingest(int argc, char **argv);
+int cmd_bench_score(int argc, char **argv);
+int cmd_bench_swap(int argc, char **argv);
 
 /* "Intel(R) Xeon(R) Processor", or "unknown". */
 void bench_cpu(char *out, size_t size);

@@ -1,4 +1,5 @@
 # What is run, and the rules of the tree.
+undine_test(test_latency SOURCES unit/test_latency.c LIBS undine_ops m LABELS fast)
 undine_test(test_args SOURCES unit/test_args.c LIBS undine_ops LABELS fast)
 undine_test(test_beside SOURCES unit/test_beside.c LIBS undine_ops LABELS fast)
 undine_test(test_log SOURCES unit/test_log.c LIBS undine_ops LABELS fast)

@@ -127,6 +127,22 @@ for shape in online deeprec deeprec30 paper; do
 done
 run 2 bench learner --shape wide
 says stderr "--shape is \`wide\`, expected online, deeprec, deeprec30 or paper"
+# Scoring, and scoring while versions change, without a request that fails; quantiles in order.
+for unit in paper official; do
+  run 0 bench score --unit $unit --candidates 20 --history 5 --rows 1000 --seconds 0.05 --dir "$tmp"
+  expect "$tmp/stdout" failed -eq 0
+done
+run 0 bench swap --bytes 100000 --deltas 0 --step 0.02 --seconds 0.2 --rounds 2 --candidates 20 --history 5 --dir "$tmp"
+python3 -c '
+import json, sys
+o = json.load(open(sys.argv[1]))
+assert o["failed"] == o["failed_swaps"] == 0 and o["refresh_full"]["n"] >= 4, o
+assert all(o[k]["p50_us"] <= o[k]["p99_us"] <= o[k]["max_us"] for k in ("quiet", "swapping")), o' "$tmp/stdout" ||
+  fail "bench swap"
+run 2 bench score --unit wide
+says stderr "--unit is \`wide\`, expected paper or official"
+run 2 bench swap --rounds 0
+[ -z "$(find "$tmp" -maxdepth 1 -name 'undine-bench-*')" ] || fail "a benchmark left its versions"
 # Its mini-batches as a file: a line that says what follows, and all of it, to the byte.
 run 0 bench learner --shape deeprec30 --batch 16 --write-batches "$tmp/batches"
 python3 - "$tmp/batches" << 'EOF'

@@ -1,0 +1,41 @@
+/* bench_score.h: how long undine_score takes, alone and while versions are swapped under it.
+ *
+ * One thread asks, one request at once after the other, and every call is recorded.  For a swap a
+ * second thread stands for the publisher and for whoever calls undine_scorer_refresh: every
+ * step_s another version is current, a full one after each `full_every` deltas, and the scorer is
+ * refreshed.  Quiet and swapping take turns.  Where the process may use two cores, each thread has
+ * one. */
+#ifndef UNDINE_TESTS_BENCH_SCORE_H
+#define UNDINE_TESTS_BENCH_SCORE_H
+
+#include "tests/bench/bench_world.h"
+#include "tests/bench/latency.h"
+
+struct bench_score_result {
+    struct latency latency;
+    uint64_t failed, bytes; /* bytes: model.safetensors and train.safetensors */
+    double cpu_us;          /* processor time of a call, mean */
+};
+
+/* In a directory of its own under `parent`, or in `keep`, which stays. */
+int bench_score_run(struct bench_score_result *out, const struct bench_world_options *opt,
+                    const char *parent, const char *keep, double seconds, struct undine_err *err);
+
+struct bench_swap_options {
+    struct bench_world_options world;
+    double step_s, round_s; /* between two swaps; of a quiet or swapping stretch */
+    uint32_t full_every, delta_rows, rounds;
+};
+
+enum { BENCH_SWAP_ROUNDS_MAX = 64 };
+struct bench_swap_result {
+    struct latency quiet, swapping; /* of all rounds */
+    struct latency full, delta;     /* undine_scorer_refresh by what came */
+    double p99_ratio[BENCH_SWAP_ROUNDS_MAX];
+    uint64_t failed, failed_swaps, bytes_full, bytes_delta;
+};
+
+int bench_swap_run(struct bench_swap_result *out, const struct bench_swap_options *opt,
+                   const char *parent, struct undine_err *err);
+
+#endif
