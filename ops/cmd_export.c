@@ -33,10 +33,9 @@ static int find_version(char dir[VERSION_PATH_MAX], char name[VERSION_NAME_MAX],
     return UNDINE_OK;
 }
 
-static void print_result(const struct onnx_export *result, const struct image *image,
+static void print_result(const struct onnx_export *result, const struct manifest *m,
                          const char *output)
 {
-    const struct manifest *m = &image->reader->manifest;
     json_t *rows = json_object();
     for (uint32_t i = 0; i < m->schema.n_tables; i++) {
         (void)json_object_set_new(rows, m->schema.tables[i].name,
@@ -56,20 +55,20 @@ static int export_onnx(const char *version, enum onnx_unit unit, const char *out
     char dir[VERSION_PATH_MAX], name[VERSION_NAME_MAX];
     struct undine_err err = {0};
     struct onnx_export result;
-    struct image *image = NULL;
+    struct version_chain *chain = NULL;
     int rc = find_version(dir, name, version, &err);
     if (rc == UNDINE_OK) {
-        rc = image_open(&image, dir, name, &err);
+        rc = version_chain_open(&chain, dir, name, NULL, false, &err);
     }
     if (rc == UNDINE_OK) {
-        rc = onnx_export(&result, image, unit, output, &err);
+        rc = onnx_export(&result, chain, unit, output, &err);
     }
     if (rc == UNDINE_OK) {
-        print_result(&result, image, output);
+        print_result(&result, chain->manifest, output);
     } else {
         (void)fprintf(stderr, "undine export: %s\n", err.msg);
     }
-    image_close(image);
+    version_chain_close(chain);
     return args_exit_code(rc);
 }
 

@@ -1,5 +1,7 @@
 #include "ops/onnx_export.h"
 
+#include "learner/chain_columns.h"
+#include "learner/model/version_model.h"
 #include "ops/program.h"
 
 #include <errno.h>
@@ -19,9 +21,10 @@ static const char ROWS[] = "rows.bin", IDS[] = "ids.safetensors", INPUTS[] = "in
 
 struct export
 {
-    const struct image *image;
+    const struct version_chain *version;
     const struct schema *schema;
     const char *output;
+    struct merge_plan plan[SCHEMA_TABLES_MAX]; /* of each table's rows */
     struct onnx_source source;
     struct onnx_graph graph;
     struct onnx_export *out;
@@ -64,33 +67,46 @@ static int write_whole(struct export *x, const char *name, const void *data, siz
 
 /* ---- rows and ids ------------------------------------------------------------------------- */
 
-static void place_tables(struct export *x)
+static int plan_tables(struct export *x, struct undine_err *err)
 {
     uint64_t offset = 0;
-    for (uint32_t i = 0; i < x->schema->n_tables; i++) {
-        const struct version_table *t = &x->image->reader->table[i];
+    int rc = UNDINE_OK;
+    for (uint32_t i = 0; rc == UNDINE_OK && i < x->schema->n_tables; i++) {
+        uint32_t width = x->version->table[i].width;
+        rc = chain_plan(&x->plan[i], x->version, i, CHAIN_TABLE, err);
+        uint64_t n = x->plan[i].n_rows;
         x->source.table[i] = (struct onnx_table){.name = x->schema->tables[i].name,
                                                  .file = ROWS,
-                                                 .n_rows = t->n_rows,
+                                                 .n_rows = n,
                                                  .offset = offset,
-                                                 .width = t->width};
-        x->out->rows[i] = t->n_rows;
-        offset += (t->n_rows + 2) * t->width * sizeof(float);
+                                                 .width = width};
+        x->out->rows[i] = n;
+        offset += (n + 2) * width * sizeof(float);
         offset += (ROWS_ALIGNMENT - offset % ROWS_ALIGNMENT) % ROWS_ALIGNMENT;
     }
+    return rc;
+}
+
+static bool write_floats(FILE *f, const float *values, uint64_t n)
+{
+    return n == 0 || fwrite(values, sizeof *values, n, f) == n;
 }
 
 /* A row of ids that are not there: the shared one, or zeros, which is what they begin as but for
  * what is random. */
-static bool write_table(FILE *f, const struct version_table *t)
+static bool write_table(FILE *f, const struct version_rows *t, const struct merge_plan *plan)
 {
     static const float zeros[SCHEMA_DIM_MAX + 1];
-    const float *unknown = t->shared < t->n_rows ? t->row + t->shared * t->width : zeros;
     UNDINE_ASSERT(t->width <= SCHEMA_DIM_MAX + 1);
-    return (t->n_rows == 0 ||
-            fwrite(t->row, t->width * sizeof(float), t->n_rows, f) == t->n_rows) &&
-           fwrite(unknown, sizeof(float), t->width, f) == t->width &&
-           fwrite(zeros, sizeof(float), t->width, f) == t->width;
+    for (size_t i = 0; i < plan->n_pieces; i++) {
+        const struct merge_piece *p = &plan->piece[i];
+        const float *from = t->row[p->part] + (uint64_t)p->row * t->width;
+        if (!write_floats(f, from, (uint64_t)p->n * t->width)) {
+            return false;
+        }
+    }
+    return write_floats(f, t->shared != NULL ? t->shared : zeros, t->width) &&
+           write_floats(f, zeros, t->width);
 }
 
 static int write_rows(struct export *x, struct undine_err *err)
@@ -103,7 +119,7 @@ static int write_rows(struct export *x, struct undine_err *err)
     bool written = true;
     for (uint32_t i = 0; written && i < x->schema->n_tables; i++) {
         written = fseeko(f, (off_t)x->source.table[i].offset, SEEK_SET) == 0 &&
-                  write_table(f, &x->image->reader->table[i]);
+                  write_table(f, &x->version->table[i], &x->plan[i]);
     }
     off_t bytes = ftello(f);
     if (fclose(f) != 0 || !written) {
@@ -113,25 +129,56 @@ static int write_rows(struct export *x, struct undine_err *err)
     return UNDINE_OK;
 }
 
-static int write_ids(struct export *x, struct undine_err *err)
+/* Ids of a table, ascending; the caller frees them.  NULL where memory is out. */
+static uint64_t *gather_ids(const struct export *x, uint32_t table)
 {
-    struct safetensors_tensor tensors[SCHEMA_TABLES_MAX];
-    struct file_sum sum = {0};
-    int fd = -1;
-    for (uint32_t i = 0; i < x->schema->n_tables; i++) {
-        const struct version_table *t = &x->image->reader->table[i];
-        tensors[i] =
-            (struct safetensors_tensor){.type = SAFETENSORS_U64, .rows = t->n_rows, .data = t->key};
-        (void)snprintf(tensors[i].name, sizeof tensors[i].name, "%s", x->schema->tables[i].name);
+    const struct merge_plan *plan = &x->plan[table];
+    uint64_t *ids = calloc(plan->n_rows + 1, sizeof *ids), n = 0;
+    for (size_t i = 0; ids != NULL && i < plan->n_pieces; i++) {
+        const struct merge_piece *p = &plan->piece[i];
+        const uint64_t *key = x->version->part[p->part]->reader->table[table].key;
+        memcpy(ids + n, key + p->row, p->n * sizeof *ids);
+        n += p->n;
     }
-    int rc = open_file(x, IDS, &fd, err);
+    return ids;
+}
+
+static int write_tensors(struct export *x, const struct safetensors_tensor *tensors, size_t n,
+                         struct undine_err *err)
+{
+    struct file_sum sum = {0};
+    int fd = -1, rc = open_file(x, IDS, &fd, err);
     if (rc == UNDINE_OK) {
-        rc = safetensors_write(fd, tensors, x->schema->n_tables, &sum, err);
+        rc = safetensors_write(fd, tensors, n, &sum, err);
         if (close(fd) != 0 && rc == UNDINE_OK) {
             rc = write_failed(x, IDS, err);
         }
     }
     x->out->bytes += sum.bytes;
+    return rc;
+}
+
+static int write_ids(struct export *x, struct undine_err *err)
+{
+    struct safetensors_tensor tensors[SCHEMA_TABLES_MAX];
+    uint64_t *ids[SCHEMA_TABLES_MAX] = {NULL};
+    uint32_t n = x->schema->n_tables;
+    int rc = UNDINE_OK;
+    for (uint32_t i = 0; rc == UNDINE_OK && i < n; i++) {
+        ids[i] = gather_ids(x, i);
+        tensors[i] = (struct safetensors_tensor){
+            .type = SAFETENSORS_U64, .rows = x->plan[i].n_rows, .data = ids[i]};
+        (void)snprintf(tensors[i].name, sizeof tensors[i].name, "%s", x->schema->tables[i].name);
+        if (ids[i] == NULL) {
+            rc = undine_err_set(err, UNDINE_ENOMEM, "no memory for %s", IDS);
+        }
+    }
+    if (rc == UNDINE_OK) {
+        rc = write_tensors(x, tensors, n, err);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        free(ids[i]);
+    }
     return rc;
 }
 
@@ -200,8 +247,8 @@ static const char *unit_name(enum onnx_unit unit)
 static int write_inputs(struct export *x, struct undine_err *err)
 {
     json_t *root =
-        json_pack("{s:I, s:s, s:s, s:o, s:o}", "version", (json_int_t)x->image->number, "digest",
-                  x->image->reader->manifest.digest, "unit", unit_name(x->source.unit), "tables",
+        json_pack("{s:I, s:s, s:s, s:o, s:o}", "version", (json_int_t)x->version->number, "digest",
+                  x->version->manifest->digest, "unit", unit_name(x->source.unit), "tables",
                   describe_tables(x), "inputs", describe_inputs(x));
     char *text = root != NULL && !x->bad ? json_dumps(root, JSON_INDENT(1)) : NULL;
     int rc = text != NULL ? write_whole(x, INPUTS, text, strlen(text), err)
@@ -216,8 +263,8 @@ static int write_inputs(struct export *x, struct undine_err *err)
 static int write_model(struct export *x, struct undine_err *err)
 {
     struct writer file = {0};
-    onnx_note(&x->graph, "undine.version", x->image->name);
-    onnx_note(&x->graph, "undine.digest", x->image->reader->manifest.digest);
+    onnx_note(&x->graph, "undine.version", x->version->name);
+    onnx_note(&x->graph, "undine.digest", x->version->manifest->digest);
     onnx_note(&x->graph, "undine.unit", unit_name(x->source.unit));
     int rc = onnx_graph_finish(&x->graph, "undine", program_version(), &file)
                  ? write_whole(x, MODEL, file.data, file.len, err)
@@ -260,23 +307,31 @@ static int write_all(struct export *x, struct undine_err *err)
     return rc;
 }
 
-int onnx_export(struct onnx_export *out, const struct image *image, enum onnx_unit unit,
+int onnx_export(struct onnx_export *out, const struct version_chain *version, enum onnx_unit unit,
                 const char *output, struct undine_err *err)
 {
-    const struct manifest *m = &image->reader->manifest;
-    struct export x = {
-        .image = image,
-        .schema = &m->schema,
-        .output = output,
-        .source = {.schema = &m->schema, .options = &m->model, .model = image->model, .unit = unit},
-        .out = out};
+    const struct manifest *m = version->manifest;
+    struct export x = {.version = version,
+                       .schema = &m->schema,
+                       .output = output,
+                       .source = {.schema = &m->schema, .options = &m->model, .unit = unit},
+                       .out = out};
     *out = (struct onnx_export){0};
     onnx_graph_init(&x.graph);
-    place_tables(&x);
-    int rc = onnx_model_build(&x.graph, &x.source, err);
+    int rc = version_model_open(&x.source.model, m, version->dense, err);
+    if (rc == UNDINE_OK) {
+        rc = plan_tables(&x, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = onnx_model_build(&x.graph, &x.source, err);
+    }
     if (rc == UNDINE_OK) {
         rc = write_all(&x, err);
     }
+    for (uint32_t i = 0; i < m->schema.n_tables; i++) {
+        merge_plan_release(&x.plan[i]);
+    }
+    model_close(x.source.model);
     onnx_graph_release(&x.graph);
     return rc;
 }

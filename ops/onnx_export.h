@@ -9,17 +9,18 @@
 #ifndef UNDINE_OPS_ONNX_EXPORT_H
 #define UNDINE_OPS_ONNX_EXPORT_H
 
+#include "learner/model/version_chain.h"
 #include "ops/onnx_model.h"
-#include "scorer/image.h"
 
 struct onnx_export {
     uint64_t rows[SCHEMA_TABLES_MAX]; /* of ids */
     uint64_t bytes;                   /* of all files */
 };
 
-/* Into the new directory `output`.  UNDINE_EINVAL where it exists or the graph cannot be had,
- * UNDINE_EIO, UNDINE_ENOMEM; nothing is left behind then. */
-int onnx_export(struct onnx_export *out, const struct image *image, enum onnx_unit unit,
+/* A full version or a chain into the new directory `output`.  UNDINE_EINVAL where that exists or
+ * the graph cannot be had, UNDINE_ECORRUPT as version_model_open, UNDINE_EIO, UNDINE_ENOMEM;
+ * nothing is left behind then. */
+int onnx_export(struct onnx_export *out, const struct version_chain *version, enum onnx_unit unit,
                 const char *output, struct undine_err *err);
 
 #endif

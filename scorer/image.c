@@ -1,24 +1,10 @@
 #include "scorer/image.h"
 
+#include "learner/model/version_model.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-static int fill_model(struct model *m, const struct safetensors *file, struct undine_err *err)
-{
-    size_t n;
-    const struct model_param *params = model_params(m, &n);
-    for (size_t i = 0; i < n; i++) {
-        const struct model_param *p = &params[i];
-        const struct safetensors_tensor *t = safetensors_find(file, p->name);
-        if (t == NULL || t->type != SAFETENSORS_F32 || t->rows != p->rows || t->cols != p->cols) {
-            return undine_err_set(err, UNDINE_ECORRUPT, "parameter `%s` is not (%u, %u) F32",
-                                  p->name, p->rows, p->cols);
-        }
-        memcpy(model_values(m) + p->offset, t->data, safetensors_bytes(t));
-    }
-    return UNDINE_OK;
-}
 
 int image_open(struct image **out, const char *dir, const char *name, struct undine_err *err)
 {
@@ -43,10 +29,7 @@ int image_open(struct image **out, const char *dir, const char *name, struct und
                             m->number);
     }
     if (rc == UNDINE_OK) {
-        rc = model_open(&image->model, &m->schema, &m->model, err);
-    }
-    if (rc == UNDINE_OK) {
-        rc = fill_model(image->model, &image->reader->model, err);
+        rc = version_model_open(&image->model, m, &image->reader->model, err);
     }
     if (rc < 0) {
         (void)undine_err_prefix(err, "%s", path);

@@ -27,3 +27,16 @@ diff -r "$tmp/one" "$tmp/two" || fail "two exports of a version differ"
 same "$tmp/one.json" "$tmp/two.json" version digest rows bytes
 [ "$(field "$tmp/one.json" digest)" = "$digest" ] || fail "the digest is another"
 [ "$(field "$tmp/one.json" bytes)" = "$(cat "$tmp"/one/* | wc -c)" ] || fail "the bytes are others"
+
+# A chain of deltas gives the rows of the full version that it is.
+for seed in 1 2 3; do
+  "$BUILD"/tests/make_chain "$tmp/chain-$seed" 6 $seed > "$tmp/made"
+  read -r delta full digest < "$tmp/made"
+  "$UNDINE" export --onnx "$tmp/chain-$seed/$delta" --output "$tmp/delta-$seed" > "$tmp/delta.json"
+  "$UNDINE" export --onnx "$tmp/chain-$seed/$full" --output "$tmp/full-$seed" > "$tmp/full.json"
+  same "$tmp/delta.json" "$tmp/full.json" rows bytes digest
+  [ "$(field "$tmp/delta.json" digest)" = "$digest" ] || fail "the digest is another"
+  for file in rows.bin ids.safetensors; do
+    cmp "$tmp/delta-$seed/$file" "$tmp/full-$seed/$file" || fail "$file of a chain and of its full version differ"
+  done
+done

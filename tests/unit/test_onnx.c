@@ -61,14 +61,15 @@ static void dice_and_all(struct model_options *o)
     o->unit.input = UNIT_OFFICIAL;
 }
 
-static struct image *open_fixture(void)
+static struct version_chain *open_fixture(void)
 {
     const struct version_fixture f = {
         .seed = 5, .n_rows = 7, .form = dice_and_all, .two_sequences = true, .spread = true};
-    struct image *image = NULL;
+    struct version_chain *version = NULL;
     version_fixture_write(dir, &f, true, NULL);
-    assert_int_equal(image_open(&image, dir, "000000000001", NULL), UNDINE_OK);
-    return image;
+    assert_int_equal(version_chain_open(&version, dir, "000000000001", NULL, false, NULL),
+                     UNDINE_OK);
+    return version;
 }
 
 static uint8_t *read_output(const char *name, size_t *len)
@@ -86,9 +87,9 @@ static bool contains(const uint8_t *data, size_t len, const char *text)
 static void test_files(void **state)
 {
     (void)state;
-    struct image *image = open_fixture();
+    struct version_chain *version = open_fixture();
     struct onnx_export out;
-    assert_int_equal(onnx_export(&out, image, ONNX_UNIT_NAIVE, output, NULL), UNDINE_OK);
+    assert_int_equal(onnx_export(&out, version, ONNX_UNIT_NAIVE, output, NULL), UNDINE_OK);
     size_t model_len, rows_len, ids_len, inputs_len;
     uint8_t *model = read_output("model.onnx", &model_len);
     uint8_t *rows = read_output("rows.bin", &rows_len);
@@ -101,7 +102,7 @@ static void test_files(void **state)
         assert_true(contains(model, model_len, parts[i]));
     }
     /* The last table ends with the row of ids that are not there and that of none, both zero. */
-    uint32_t width = image->reader->table[image->reader->manifest.schema.n_tables - 1].width;
+    uint32_t width = version->table[version->manifest->schema.n_tables - 1].width;
     for (size_t i = rows_len - 2 * width * sizeof(float); i < rows_len; i++) {
         assert_int_equal(rows[i], 0);
     }
@@ -109,47 +110,47 @@ static void test_files(void **state)
     free(rows);
     free(ids);
     free(inputs);
-    image_close(image);
+    version_chain_close(version);
 }
 
 static void test_an_existing_directory_is_left_alone(void **state)
 {
     (void)state;
-    struct image *image = open_fixture();
+    struct version_chain *version = open_fixture();
     struct onnx_export out;
     struct undine_err err = {0};
     assert_int_equal(mkdir(output, 0777), 0);
-    assert_int_equal(onnx_export(&out, image, ONNX_UNIT_NAIVE, output, &err), UNDINE_EINVAL);
+    assert_int_equal(onnx_export(&out, version, ONNX_UNIT_NAIVE, output, &err), UNDINE_EINVAL);
     assert_non_null(strstr(err.msg, output));
     assert_int_equal(rmdir(output), 0);
-    image_close(image);
+    version_chain_close(version);
 }
 
 static void test_no_candidate_field(void **state)
 {
     (void)state;
-    struct image *image = open_fixture();
+    struct version_chain *version = open_fixture();
     struct onnx_export out;
     struct undine_err err = {0};
-    struct schema *s = &image->reader->manifest.schema;
+    struct schema *s = &version->part[0]->reader->manifest.schema;
     for (uint32_t i = 0; i < s->n_fields; i++) {
         s->fields[i].group = SCHEMA_CONTEXT;
     }
-    assert_int_equal(onnx_export(&out, image, ONNX_UNIT_FACTORIZED, output, &err), UNDINE_EINVAL);
+    assert_int_equal(onnx_export(&out, version, ONNX_UNIT_FACTORIZED, output, &err), UNDINE_EINVAL);
     assert_non_null(strstr(err.msg, "no candidate field"));
     assert_int_equal(access(output, F_OK), -1);
-    image_close(image);
+    version_chain_close(version);
 }
 
 /* What is there is whole, or nothing is there. */
-static void try_without_memory(const struct image *image, uint64_t bytes)
+static void try_without_memory(const struct version_chain *version, uint64_t bytes)
 {
     struct onnx_export out;
     bool reached = true;
     long n = 0;
     while (reached) {
         refuse_at = n;
-        int rc = onnx_export(&out, image, ONNX_UNIT_FACTORIZED, output, NULL);
+        int rc = onnx_export(&out, version, ONNX_UNIT_FACTORIZED, output, NULL);
         reached = refuse_after ? refuse_at == 0 : refuse_at < 0;
         refuse_at = -1;
         if (rc < 0) {
@@ -168,15 +169,15 @@ static void try_without_memory(const struct image *image, uint64_t bytes)
 static void test_no_memory(void **state)
 {
     (void)state;
-    struct image *image = open_fixture();
+    struct version_chain *version = open_fixture();
     struct onnx_export out;
-    assert_int_equal(onnx_export(&out, image, ONNX_UNIT_FACTORIZED, output, NULL), UNDINE_OK);
+    assert_int_equal(onnx_export(&out, version, ONNX_UNIT_FACTORIZED, output, NULL), UNDINE_OK);
     version_fixture_remove(output);
     refuse_after = false;
-    try_without_memory(image, out.bytes);
+    try_without_memory(version, out.bytes);
     refuse_after = true;
-    try_without_memory(image, out.bytes);
-    image_close(image);
+    try_without_memory(version, out.bytes);
+    version_chain_close(version);
 }
 
 static int setup(void **state)
