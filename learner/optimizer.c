@@ -79,12 +79,7 @@ struct optimizer_step optimizer_step(const struct optimizer_options *opt, double
         .kind = opt->kind,
         .rate = (float)rate,
         .eps = (float)opt->eps,
-        .beta1 = (float)opt->beta1,
-        .beta2 = (float)opt->beta2,
-        .take1 = (float)(1.0 - opt->beta1),
-        .take2 = (float)(1.0 - opt->beta2),
-        .correct_m = 1.0f,
-        .correct_v = 1.0f,
+        .kernels = kernels_available(0),
         .per_rate = (float)(1.0 / rate),
         .beta = (float)opt->beta,
         .l1 = (float)opt->l1,
@@ -92,40 +87,18 @@ struct optimizer_step optimizer_step(const struct optimizer_options *opt, double
     };
     if (opt->kind == OPTIMIZER_ADAM) {
         UNDINE_ASSERT(t >= 1);
-        s.correct_m = (float)(1.0 / (1.0 - pow(opt->beta1, (double)t)));
-        s.correct_v = (float)(1.0 / sqrt(1.0 - pow(opt->beta2, (double)t)));
+        float correct_m = (float)(1.0 / (1.0 - pow(opt->beta1, (double)t)));
+        s.adam = (struct adam_step){
+            .beta1 = (float)opt->beta1,
+            .beta2 = (float)opt->beta2,
+            .take1 = (float)(1.0 - opt->beta1),
+            .take2 = (float)(1.0 - opt->beta2),
+            .rate = s.rate * correct_m,
+            .correct_v = (float)(1.0 / sqrt(1.0 - pow(opt->beta2, (double)t))),
+            .eps = s.eps,
+        };
     }
     return s;
-}
-
-static void apply_sgd(const struct optimizer_step *s, float *restrict w, const float *restrict g,
-                      size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        w[i] -= s->rate * g[i];
-    }
-}
-
-static void apply_adagrad(const struct optimizer_step *s, float *restrict w, float *restrict a,
-                          const float *restrict g, size_t n)
-{
-    const float rate = s->rate, eps = s->eps;
-    for (size_t i = 0; i < n; i++) {
-        a[i] += g[i] * g[i];
-        w[i] -= rate * g[i] / (__builtin_sqrtf(a[i]) + eps);
-    }
-}
-
-static void apply_adam(const struct optimizer_step *s, float *restrict w, float *restrict m,
-                       float *restrict v, const float *restrict g, size_t n)
-{
-    const float b1 = s->beta1, b2 = s->beta2, t1 = s->take1, t2 = s->take2, eps = s->eps;
-    const float rate = s->rate * s->correct_m, correct_v = s->correct_v;
-    for (size_t i = 0; i < n; i++) {
-        m[i] = b1 * m[i] + t1 * g[i];
-        v[i] = b2 * v[i] + t2 * g[i] * g[i];
-        w[i] -= rate * m[i] / (__builtin_sqrtf(v[i]) * correct_v + eps);
-    }
 }
 
 static void apply_ftrl(const struct optimizer_step *s, float *restrict w, float *restrict z,
@@ -158,13 +131,13 @@ void optimizer_apply(const struct optimizer_step *s, float *restrict w, float *r
     }
     switch (s->kind) {
     case OPTIMIZER_SGD:
-        apply_sgd(s, w, g, n);
+        s->kernels->sgd(w, g, n, s->rate);
         break;
     case OPTIMIZER_ADAGRAD:
-        apply_adagrad(s, w, slot, g, n);
+        s->kernels->adagrad(w, slot, g, n, s->rate, s->eps);
         break;
     case OPTIMIZER_ADAM:
-        apply_adam(s, w, slot, slot + n, g, n);
+        s->kernels->adam(w, slot, slot + n, g, n, &s->adam);
         break;
     case OPTIMIZER_FTRL:
         apply_ftrl(s, w, slot, slot + n, g, n);

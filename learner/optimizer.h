@@ -27,6 +27,7 @@
 #define UNDINE_LEARNER_OPTIMIZER_H
 
 #include "base/err.h"
+#include "learner/model/kernels.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -45,9 +46,11 @@ struct optimizer_options {
 /* The numbers of one batch's step. */
 struct optimizer_step {
     enum optimizer_kind kind;
-    float rate, eps, beta1, beta2;
-    float take1, take2; /* 1 - beta, rounded once: float(1 - 0.999) is not 1 - float(0.999) */
-    float correct_m, correct_v;   /* Adam: 1 / (1 - b1^t), 1 / sqrt(1 - b2^t) */
+    const struct kernels *kernels;
+    float rate, eps;
+    struct adam_step adam;        /* take = 1 - beta, rounded once: float(1 - 0.999) is not
+                                     1 - float(0.999); rate with 1 / (1 - b1^t), correct_v =
+                                     1 / sqrt(1 - b2^t) */
     float per_rate, beta, l1, l2; /* FTRL; per_rate: 1 / rate */
 };
 

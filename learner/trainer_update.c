@@ -62,30 +62,13 @@ static float *gradient_of(const struct job *j, const struct part *part, size_t *
     return t->builder->table[part->table].grad + part->first * dim;
 }
 
-/* Sum of squares; in eight lanes, so that the compiler may use vectors without reordering. */
-static double sum_squares(const float *x, size_t n)
-{
-    double lane[8] = {0};
-    size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        for (size_t k = 0; k < 8; k++) {
-            lane[k] += (double)x[i + k] * (double)x[i + k];
-        }
-    }
-    for (; i < n; i++) {
-        lane[0] += (double)x[i] * (double)x[i];
-    }
-    return ((lane[0] + lane[1]) + (lane[2] + lane[3])) +
-           ((lane[4] + lane[5]) + (lane[6] + lane[7]));
-}
-
 static void norm_part(void *ctx, size_t i, size_t who)
 {
     struct job *j = ctx;
     size_t n;
     const float *grad = gradient_of(j, &j->part[i], &n);
     (void)who;
-    j->sum[i] = sum_squares(grad, n);
+    j->sum[i] = kernels_available(0)->squares(grad, n);
 }
 
 double trainer_gradient_norm(struct trainer *t)

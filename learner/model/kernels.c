@@ -433,6 +433,90 @@ static void k_outer(real *restrict e, const real *restrict a, const real *restri
     }
 }
 
+/* ---- optimizer steps ---------------------------------------------------------------------- */
+
+static void k_sgd(real *restrict w, const real *restrict g, size_t n, real rate)
+{
+    for (size_t i = 0; i < n; i++) {
+        w[i] -= rate * g[i];
+    }
+}
+
+VEC_INLINE void adagrad_vec(vec *w, vec *a, vec g, real rate, real eps)
+{
+    *a += g * g;
+    *w -= rate * g / (vec_sqrt(*a) + eps);
+}
+
+static void k_adagrad(real *restrict w, real *restrict a, const real *restrict g, size_t n,
+                      real rate, real eps)
+{
+    size_t i = 0;
+    for (; i + VEC_LANES <= n; i += VEC_LANES) {
+        vec w_i = vec_load(w + i), a_i = vec_load(a + i);
+        adagrad_vec(&w_i, &a_i, vec_load(g + i), rate, eps);
+        vec_store(w + i, w_i);
+        vec_store(a + i, a_i);
+    }
+    if (i < n) {
+        vec w_i = vec_load_first(w + i, n - i), a_i = vec_load_first(a + i, n - i);
+        adagrad_vec(&w_i, &a_i, vec_load_first(g + i, n - i), rate, eps);
+        vec_store_first(w + i, w_i, n - i);
+        vec_store_first(a + i, a_i, n - i);
+    }
+}
+
+VEC_INLINE void adam_vec(vec *w, vec *m, vec *v, vec g, const struct adam_step *s)
+{
+    *m = s->beta1 * *m + s->take1 * g;
+    *v = s->beta2 * *v + s->take2 * g * g;
+    *w -= s->rate * *m / (vec_sqrt(*v) * s->correct_v + s->eps);
+}
+
+static void k_adam(real *restrict w, real *restrict m, real *restrict v, const real *restrict g,
+                   size_t n, const struct adam_step *step)
+{
+    const struct adam_step s = *step;
+    size_t i = 0;
+    for (; i + VEC_LANES <= n; i += VEC_LANES) {
+        vec w_i = vec_load(w + i), m_i = vec_load(m + i), v_i = vec_load(v + i);
+        adam_vec(&w_i, &m_i, &v_i, vec_load(g + i), &s);
+        vec_store(w + i, w_i);
+        vec_store(m + i, m_i);
+        vec_store(v + i, v_i);
+    }
+    if (i < n) {
+        size_t left = n - i;
+        vec w_i = vec_load_first(w + i, left), m_i = vec_load_first(m + i, left);
+        vec v_i = vec_load_first(v + i, left);
+        adam_vec(&w_i, &m_i, &v_i, vec_load_first(g + i, left), &s);
+        vec_store_first(w + i, w_i, left);
+        vec_store_first(m + i, m_i, left);
+        vec_store_first(v + i, v_i, left);
+    }
+}
+
+/* In KERNELS_LANES lanes, so that the compiler may use vectors without reordering. */
+static double k_squares(const real *x, size_t n)
+{
+    double lane[KERNELS_LANES] = {0};
+    size_t i = 0;
+    for (; i + KERNELS_LANES <= n; i += KERNELS_LANES) {
+        for (size_t l = 0; l < KERNELS_LANES; l++) {
+            lane[l] += (double)x[i + l] * (double)x[i + l];
+        }
+    }
+    for (size_t l = 0; i < n; i++, l++) {
+        lane[l] += (double)x[i] * (double)x[i];
+    }
+    for (size_t half = KERNELS_LANES / 2; half > 0; half /= 2) {
+        for (size_t l = 0; l < half; l++) {
+            lane[l] += lane[l + half];
+        }
+    }
+    return lane[0];
+}
+
 const struct kernels KERNELS_PASTE(kernels, KERNELS_ISA) = {
     .name = KERNELS_TEXT(KERNELS_ISA),
     .gemm = KERNELS_PASTE(gemm, KERNELS_ISA),
@@ -458,5 +542,9 @@ const struct kernels KERNELS_PASTE(kernels, KERNELS_ISA) = {
     .pool = k_pool,
     .outer = k_outer,
     .softmax = k_softmax,
+    .sgd = k_sgd,
+    .adagrad = k_adagrad,
+    .adam = k_adam,
+    .squares = k_squares,
     .exp_negative = k_exp_negative,
 };

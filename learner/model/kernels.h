@@ -61,6 +61,11 @@ static inline real dice_slope(real alpha, real inv)
     return (R(1.0) - alpha) * inv;
 }
 
+/* m = beta1 m + take1 g;  v = beta2 v + take2 g^2;  w -= rate m / (sqrt(v) correct_v + eps) */
+struct adam_step {
+    real beta1, beta2, take1, take2, rate, correct_v, eps;
+};
+
 struct kernels {
     const char *name; /* "avx512", "avx2", "portable" */
     void (*gemm)(const struct gemm *g);
@@ -118,6 +123,13 @@ struct kernels {
     void (*outer)(real *e, const real *a, const real *v, size_t n, size_t stride, bool add);
     /* In place over n values, any n > 0; the largest is subtracted first. */
     void (*softmax)(real *a, size_t n);
+    /* Steps of learner/optimizer.h on n numbers, any n; what each number becomes depends on its own
+     * w, g and state alone. */
+    void (*sgd)(real *w, const real *g, size_t n, real rate);
+    void (*adagrad)(real *w, real *a, const real *g, size_t n, real rate, real eps);
+    void (*adam)(real *w, real *m, real *v, const real *g, size_t n, const struct adam_step *step);
+    /* Sum of squares in double, any n. */
+    double (*squares)(const real *x, size_t n);
     /* out = e^x for x <= 0, n a multiple of KERNELS_LANES; relative error <= 2e-7 (float),
      * 1e-15 (double); 0 > x below the smallest normal number is held there. */
     void (*exp_negative)(real *out, const real *x, size_t n);

@@ -42,6 +42,35 @@ VEC_INLINE void vec_store(real *p, vec x)
     *(vec *)p = x;
 }
 
+/* The first n < VEC_LANES lanes; the others are 0, and not stored. */
+VEC_INLINE vec vec_load_first(const real *p, size_t n)
+{
+#if defined(__AVX512F__) && !defined(UNDINE_REAL_DOUBLE)
+    return _mm512_maskz_loadu_ps((__mmask16)((1U << n) - 1), p);
+#elif defined(__AVX512F__)
+    return _mm512_maskz_loadu_pd((__mmask8)((1U << n) - 1), p);
+#else
+    vec x = {0};
+    for (size_t l = 0; l < n; l++) {
+        x[l] = p[l];
+    }
+    return x;
+#endif
+}
+
+VEC_INLINE void vec_store_first(real *p, vec x, size_t n)
+{
+#if defined(__AVX512F__) && !defined(UNDINE_REAL_DOUBLE)
+    _mm512_mask_storeu_ps(p, (__mmask16)((1U << n) - 1), x);
+#elif defined(__AVX512F__)
+    _mm512_mask_storeu_pd(p, (__mmask8)((1U << n) - 1), x);
+#else
+    for (size_t l = 0; l < n; l++) {
+        p[l] = x[l];
+    }
+#endif
+}
+
 VEC_INLINE vec vec_of(real x)
 {
     return (vec){0} + x;
@@ -70,6 +99,19 @@ VEC_INLINE vec vec_hold(vec x, real low, real high)
 #else
     for (size_t l = 0; l < VEC_LANES; l++) {
         x[l] = x[l] < low ? low : x[l] > high ? high : x[l];
+    }
+    return x;
+#endif
+}
+
+VEC_INLINE vec vec_sqrt(vec x)
+{
+#ifdef VEC_X86
+    return VEC_X86(sqrt)(x);
+#else
+    for (size_t l = 0; l < VEC_LANES; l++) {
+        x[l] = sizeof(real) == sizeof(float) ? (real)__builtin_sqrtf((float)x[l])
+                                             : (real)__builtin_sqrt((double)x[l]);
     }
     return x;
 #endif

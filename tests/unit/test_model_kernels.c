@@ -378,6 +378,71 @@ static void test_elementwise(void **state)
     }
 }
 
+enum { STEP_MAX = 40 };
+struct step { /* what an optimizer looks at, and one number behind it that nobody may touch */
+    real w[STEP_MAX + 1], m[STEP_MAX + 1], v[STEP_MAX + 1], g[STEP_MAX + 1];
+};
+
+static void step_init(struct step *s)
+{
+    struct random r = {9};
+    fill(s->w, STEP_MAX + 1, &r);
+    fill(s->m, STEP_MAX + 1, &r);
+    fill(s->v, STEP_MAX + 1, &r);
+    fill(s->g, STEP_MAX + 1, &r);
+    for (size_t i = 0; i <= STEP_MAX; i++) {
+        s->v[i] *= s->v[i];
+    }
+}
+
+static void check_steps(const struct kernels *k, size_t n)
+{
+    const struct adam_step o = {R(0.9), R(0.999), R(0.1), R(0.001), R(0.05), R(2.0), R(0.0625)};
+    struct step s, old;
+    step_init(&old);
+    s = old;
+    k->sgd(s.w, s.g, n, R(0.05));
+    for (size_t i = 0; i <= STEP_MAX; i++) {
+        double w = (double)old.w[i] - (i < n ? 0.05 * (double)old.g[i] : 0.0);
+        assert_close((double)s.w[i], w, k->name, "sgd", i);
+    }
+    s = old;
+    k->adagrad(s.w, s.v, s.g, n, R(0.05), R(0.0625));
+    for (size_t i = 0; i <= STEP_MAX; i++) {
+        double g = i < n ? (double)old.g[i] : 0.0, a = (double)old.v[i] + g * g;
+        assert_close((double)s.v[i], a, k->name, "adagrad's sum", i);
+        assert_close((double)s.w[i], (double)old.w[i] - 0.05 * g / (sqrt(a) + 0.0625), k->name,
+                     "adagrad", i);
+    }
+    s = old;
+    k->adam(s.w, s.m, s.v, s.g, n, &o);
+    for (size_t i = 0; i <= STEP_MAX; i++) {
+        double g = (double)old.g[i], m = (double)old.m[i], v = (double)old.v[i];
+        m = i < n ? 0.9 * m + 0.1 * g : m;
+        v = i < n ? 0.999 * v + 0.001 * g * g : v;
+        double w = (double)old.w[i] - (i < n ? 0.05 * m / (sqrt(v) * 2.0 + 0.0625) : 0.0);
+        assert_close((double)s.m[i], m, k->name, "adam's m", i);
+        assert_close((double)s.v[i], v, k->name, "adam's v", i);
+        assert_close((double)s.w[i], w, k->name, "adam", i);
+    }
+    double sum = 0.0;
+    for (size_t i = 0; i < n; i++) {
+        sum += (double)old.g[i] * (double)old.g[i];
+    }
+    assert_true(fabs(k->squares(old.g, n) - sum) <= 1e-13 * fmax(1.0, sum));
+}
+
+static void test_optimizer_steps(void **state)
+{
+    (void)state;
+    const struct kernels *k;
+    for (size_t i = 0; (k = kernels_available(i)) != NULL; i++) {
+        for (size_t n = 0; n <= STEP_MAX; n++) {
+            check_steps(k, n);
+        }
+    }
+}
+
 static void test_stride(void **state)
 {
     (void)state;
@@ -389,8 +454,11 @@ static void test_stride(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_gemm),   cmocka_unit_test(test_gemm_rows_are_independent),
-        cmocka_unit_test(test_exp),    cmocka_unit_test(test_elementwise),
+        cmocka_unit_test(test_gemm),
+        cmocka_unit_test(test_gemm_rows_are_independent),
+        cmocka_unit_test(test_exp),
+        cmocka_unit_test(test_elementwise),
+        cmocka_unit_test(test_optimizer_steps),
         cmocka_unit_test(test_stride),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
