@@ -23,6 +23,7 @@ static const struct command COMMANDS[] = {
     {"inspect", "look into a store or a version, a live one too", cmd_inspect},
     {"rollback", "go back to an earlier version, and publish none until told", cmd_rollback},
     {"publish", "publish a version by hand; hold and resume publication", cmd_publish},
+    {"diff", "what is different between two versions", cmd_diff},
     {"generate", "a synthetic stream whose best possible model is known", cmd_generate},
     {"import", "published data sets and CSV files become event lines", cmd_import},
     {"produce", "send event lines to Kafka, each user's to one partition", cmd_produce},
