@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The Python package as a user gets it: installed by pip beside an installed libundine, typed, tested; the code of its
-# README runs.
+# pages runs.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/python_env.sh"
 python_env
@@ -35,11 +35,13 @@ with undine.Scorer(sys.argv[2]) as scorer:
     assert len(scorer.score("1", [1, 2], [3, 4])) == 2
 assert "numpy" not in sys.modules' "$tmp/site" "$tmp/versions"
 
-# The README's code, with the names of a model that is learned on the way.
+# The code of the pages, with the names of a model that is learned on the way.
 mkdir "$tmp/user" && cd "$tmp/user"
 "$UNDINE" generate --events 3000 --output log.jsonl > /dev/null 2>&1
 "$UNDINE" replay --config "$ROOT/configs/demo.yaml" --input log.jsonl --state state > /dev/null 2> "$tmp/replay.log"
-python3 "$ROOT/tests/integration/documents.py" block python "$ROOT/scorer/python/README.md" > readme.py
-"$python" readme.py > "$tmp/readme.out" || fail "the code of the README does not run"
-grep -qE '^\[0\.[0-9]+, 0\.[0-9]+\] [0-9]+$' "$tmp/readme.out" || { cat "$tmp/readme.out"; fail "the README's code prints something else"; }
-say "ok: $(head -1 "$tmp/readme.out")"
+for page in scorer/python/README.md docs/scorers.md; do
+  python3 "$ROOT/tests/integration/documents.py" block python "$ROOT/$page" > page.py
+  "$python" page.py > "$tmp/page.out" || fail "the code of $page does not run"
+  [ "$(grep -oE '\b0\.[0-9]{3}[0-9]+' "$tmp/page.out" | wc -l)" -ge 2 ] || { cat "$tmp/page.out"; fail "$page prints no scores"; }
+done
+say "ok"

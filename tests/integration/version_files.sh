@@ -40,15 +40,20 @@ LD_LIBRARY_PATH=$lib check_programs "$tmp/example" "$tmp/header"
 # With CMake: the imported target brings include folder, library and, in the build tree, its path.
 mkdir "$tmp/project"
 cp "$example" "$ROOT/tests/integration/header.cc" "$tmp/project"
-cat >"$tmp/project/CMakeLists.txt" <<'END'
-cmake_minimum_required(VERSION 3.22)
-project(outside LANGUAGES C CXX)
-find_package(undine 0.1 REQUIRED)
-add_executable(example example.c)
-add_executable(header header.cc)
-foreach(program example header)
-  target_link_libraries(${program} PRIVATE undine::undine)
-endforeach()
+document() { python3 "$ROOT/tests/integration/documents.py" block "$1" "$ROOT/docs/scorers.md"; }
+document cpp >"$tmp/project/open.cc"
+{
+  printf '#include <undine.h>\n#include <inttypes.h>\n#include <stdio.h>\n'
+  printf 'void snippet(struct undine_request request, float *probabilities);\n'
+  printf 'void snippet(struct undine_request request, float *probabilities)\n{\nstruct undine_error error;\n'
+  document c
+  printf '}\n'
+} >"$tmp/project/snippet.c"
+document cmake >"$tmp/project/CMakeLists.txt"
+cat >>"$tmp/project/CMakeLists.txt" <<'END'
+target_sources(example PRIVATE snippet.c)
+add_executable(header header.cc open.cc)
+target_link_libraries(header PRIVATE undine::undine)
 END
 {
   cmake -S "$tmp/project" -B "$tmp/project/build" -DCMAKE_PREFIX_PATH="$tmp/usr" \
