@@ -29,6 +29,8 @@ struct slot {
     struct user *user; /* NULL = free */
 };
 
+enum { SORT_BITS = 11, SORT_BUCKETS = 1 << SORT_BITS };
+
 struct users {
     struct store *store;
     const struct schema *schema;
@@ -36,7 +38,7 @@ struct users {
     struct slot *slots; /* linear probing, at most three quarters full */
     size_t n_slots;     /* a power of two */
     struct user *hand;
-    struct user **dirty;
+    struct slot *dirty, *sorted; /* (dirty_capacity) */
     size_t n_dirty, dirty_capacity;
     uint64_t *missing; /* of a prefetch */
     size_t missing_capacity;
@@ -126,14 +128,16 @@ static int user_dirty(struct users *t, struct user *u, struct undine_err *err)
     }
     if (t->n_dirty == t->dirty_capacity) {
         size_t capacity = t->dirty_capacity == 0 ? 256 : t->dirty_capacity * 2;
-        struct user **dirty = realloc(t->dirty, capacity * sizeof(struct user *));
-        if (dirty == NULL) {
+        struct slot *dirty = realloc(t->dirty, capacity * sizeof *dirty);
+        t->dirty = dirty != NULL ? dirty : t->dirty;
+        struct slot *sorted = realloc(t->sorted, capacity * sizeof *sorted);
+        t->sorted = sorted != NULL ? sorted : t->sorted;
+        if (dirty == NULL || sorted == NULL) {
             return no_memory(err);
         }
-        t->dirty = dirty;
         t->dirty_capacity = capacity;
     }
-    t->dirty[t->n_dirty++] = u;
+    t->dirty[t->n_dirty++] = (struct slot){u->hash, u};
     u->dirty = true;
     return UNDINE_OK;
 }
@@ -244,6 +248,7 @@ void users_close(struct users *t)
     writer_release(&t->words);
     free(t->slots);
     free(t->dirty);
+    free(t->sorted);
     free(t->missing);
     free(t);
 }
@@ -468,10 +473,32 @@ struct users_view users_view(const struct users *t, const struct user *u, uint32
 
 /* ---- commit ---- */
 
+/* In the order of the keys, nearly: by the highest bits.  RocksDB's memtable goes on from the place
+ * of the key before, and most of the time of a commit is spent on finding places. */
+static void sort_dirty(struct users *t)
+{
+    uint32_t at[SORT_BUCKETS] = {0}, sum = 0;
+    for (size_t i = 0; i < t->n_dirty; i++) {
+        at[t->dirty[i].hash >> (64 - SORT_BITS)]++;
+    }
+    for (size_t b = 0; b < SORT_BUCKETS; b++) {
+        uint32_t n = at[b];
+        at[b] = sum;
+        sum += n;
+    }
+    for (size_t i = 0; i < t->n_dirty; i++) {
+        t->sorted[at[t->dirty[i].hash >> (64 - SORT_BITS)]++] = t->dirty[i];
+    }
+    struct slot *swap = t->dirty;
+    t->dirty = t->sorted;
+    t->sorted = swap;
+}
+
 int users_stage(struct users *t, struct undine_err *err)
 {
+    sort_dirty(t);
     for (size_t i = 0; i < t->n_dirty; i++) {
-        struct user *u = t->dirty[i];
+        struct user *u = t->dirty[i].user;
         uint8_t key[8];
         bytes_put_be64(key, u->hash);
         if (user_empty(t, u)) {
@@ -515,7 +542,7 @@ static void users_evict(struct users *t)
 void users_commit(struct users *t)
 {
     for (size_t i = 0; i < t->n_dirty; i++) {
-        struct user *u = t->dirty[i];
+        struct user *u = t->dirty[i].user;
         u->dirty = false;
         if (u->stored && user_empty(t, u)) {
             FAULT("users.after_forget");
