@@ -8,11 +8,12 @@
 
 int cmd_bench_ingest(int argc, char **argv)
 {
-    int64_t events = 1000000, users = 20000;
+    int64_t events = 1000000, users = 20000, runs = 3;
     const char *dir = "/tmp";
     const struct args_option options[] = {
         {"events", 0, ARGS_INT, &events, "N", "events of a run (1000000)"},
         {"users", 0, ARGS_INT, &users, "N", "users they come from (20000)"},
+        {"runs", 0, ARGS_INT, &runs, "N", "over the same events (3)"},
         {"dir", 0, ARGS_STRING, &dir, "DIR", "where file and store are made (/tmp)"},
     };
     int code = args_parse(argc, argv, "bench ingest [options]", options,
@@ -20,12 +21,15 @@ int cmd_bench_ingest(int argc, char **argv)
     if (code >= 0) {
         return code;
     }
-    if (events < 1000 || events > 1000000000 || users < 1 || users > 10000000) {
-        (void)fprintf(stderr, "undine bench: expected --events 1000..10^9 and --users 1..10^7\n");
+    if (events < 1000 || events > 1000000000 || users < 1 || users > 10000000 || runs < 1 ||
+        runs > BENCH_INGEST_RUNS_MAX) {
+        (void)fprintf(
+            stderr,
+            "undine bench: expected --events 1000..10^9, --users 1..10^7 and --runs 1..100\n");
         return EXIT_USAGE;
     }
     struct bench_ingest_options opt = {
-        .events = (uint64_t)events, .users = (uint32_t)users, .dir = dir};
+        .events = (uint64_t)events, .users = (uint32_t)users, .dir = dir, .runs = (uint32_t)runs};
     struct bench_ingest_result r;
     struct undine_err err = {0};
     int rc = bench_ingest_run(&r, &opt, &err);
@@ -41,7 +45,7 @@ int cmd_bench_ingest(int argc, char **argv)
                   "file to commit, one ingest thread, synced every 100 ms", "events_per_second",
                   r.events_per_second, "events_per_second_min", r.events_per_second_min,
                   "events_per_second_max", r.events_per_second_max, "events_per_cpu_second",
-                  r.events_per_cpu_second, "runs", BENCH_INGEST_RUNS, "events",
-                  (json_int_t)r.events, "users", (json_int_t)users, "examples",
-                  (json_int_t)r.examples, "bytes_per_event", (json_int_t)(r.bytes / r.events)));
+                  r.events_per_cpu_second, "runs", (int)runs, "events", (json_int_t)r.events,
+                  "users", (json_int_t)users, "examples", (json_int_t)r.examples, "bytes_per_event",
+                  (json_int_t)(r.bytes / r.events)));
 }

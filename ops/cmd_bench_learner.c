@@ -38,9 +38,10 @@ static int print_learner(const struct bench_learner_options *opt,
 
 /* What the command line says of bench learner; ranges are checked by bench_learner_run. */
 struct learner_words {
-    int64_t batch, history, workers, passes; /* -1: the shape's */
+    int64_t batch, history; /* -1: the shape's */
+    int64_t workers, passes, batches_max;
     double seconds;
-    const char *shape, *optimizer, *unit, *model, *batches;
+    const char *shape, *optimizer, *unit, *model, *write_batches;
     bool plain;
 };
 
@@ -58,7 +59,8 @@ static int learner_options(const struct learner_words *w, struct bench_learner_o
                        : bench_usage("--model", w->model, "din or base");
     }
     if (w->batch < -1 || w->batch > UINT32_MAX || w->history < -1 || w->history > UINT32_MAX ||
-        w->passes < 1 || w->passes > UINT32_MAX || w->workers < 1 || w->workers > WORKERS_MAX ||
+        w->batches_max < 0 || w->batches_max > UINT32_MAX || w->passes < 1 ||
+        w->passes > UINT32_MAX || w->workers < 1 || w->workers > WORKERS_MAX ||
         !(w->seconds > 0.0)) {
         (void)fprintf(stderr,
                       "undine bench: expected --batch 1..100000, --history 0..1000, "
@@ -79,6 +81,7 @@ static int learner_options(const struct learner_words *w, struct bench_learner_o
     if (w->history >= 0) {
         out->shape.history_min = out->shape.history_max = (uint32_t)w->history;
     }
+    out->shape.batches = (uint32_t)w->batches_max;
     if (w->unit != NULL) {
         out->shape.unit = (enum model_unit_input)u;
     }
@@ -113,8 +116,10 @@ int cmd_bench_learner(int argc, char **argv)
         {"seconds", 0, ARGS_REAL, &w.seconds, "S", "time measured, in five runs (5)"},
         {"optimizer", 0, ARGS_STRING, &w.optimizer, "NAME", "sgd, adagrad (default), adam or ftrl"},
         {"passes", 0, ARGS_INT, &w.passes, "N", "over all data before the time is taken (1)"},
+        {"batches", 0, ARGS_INT, &w.batches_max, "N",
+         "different mini-batches (as many as fit in memory, at most 40)"},
         {"plain", 0, ARGS_FLAG, &w.plain, NULL, "without MBA"},
-        {"write-batches", 0, ARGS_STRING, &w.batches, "FILE",
+        {"write-batches", 0, ARGS_STRING, &w.write_batches, "FILE",
          "write the mini-batches there instead of learning them"},
         {"model", 0, ARGS_STRING, &w.model, "NAME", "din (default) or base"},
         {"unit", 0, ARGS_STRING, &w.unit, "NAME", "paper or official (the shape's)"},
@@ -127,13 +132,13 @@ int cmd_bench_learner(int argc, char **argv)
     }
     struct bench_learner_result r;
     struct undine_err err = {0};
-    int rc = w.batches != NULL ? bench_batches_write(&opt.shape, w.batches, &err)
-                               : bench_learner_run(&r, &opt, &err);
+    int rc = w.write_batches != NULL ? bench_batches_write(&opt.shape, w.write_batches, &err)
+                                     : bench_learner_run(&r, &opt, &err);
     if (rc < 0) {
         (void)fprintf(stderr, "undine bench: %s\n", err.msg);
         return args_exit_code(rc);
     }
-    if (w.batches != NULL) {
+    if (w.write_batches != NULL) {
         return EXIT_DONE;
     }
     char unit[64];

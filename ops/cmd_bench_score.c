@@ -65,12 +65,14 @@ int cmd_bench_score(int argc, char **argv)
     struct words w = {400, 50, 100000, "paper", "/tmp"};
     const char *keep = NULL;
     double seconds = 5.0;
+    int64_t requests = 0;
     const struct args_option options[] = {
         {"candidates", 0, ARGS_INT, &w.candidates, "N", "of a request (400)"},
         {"history", 0, ARGS_INT, &w.history, "N", "steps of the user (50)"},
         {"unit", 0, ARGS_STRING, &w.unit, "NAME", "paper (36; default) or official (80-40)"},
         {"rows", 0, ARGS_INT, &w.rows, "N", "items of the version (100000)"},
         {"seconds", 0, ARGS_REAL, &seconds, "S", "time measured (5)"},
+        {"requests", 0, ARGS_INT, &requests, "N", "so many requests instead of a time"},
         {"dir", 0, ARGS_STRING, &w.dir, "DIR", "where the version is made (/tmp)"},
         {"versions", 0, ARGS_STRING, &keep, "DIR", "make the version there, and leave it"},
     };
@@ -80,12 +82,13 @@ int cmd_bench_score(int argc, char **argv)
     if (code >= 0 || (code = world_options(&w, &opt)) >= 0) {
         return code;
     }
-    if (!(seconds > 0.0)) {
-        return bench_usage("--seconds", "0", "a time above 0");
+    if (!(seconds > 0.0) || requests < 0) {
+        return bench_usage("--seconds or --requests", "0", "a number above 0");
     }
+    struct bench_score_amount amount = {seconds, (uint64_t)requests};
     static struct bench_score_result r;
     struct undine_err err = {0};
-    int rc = bench_score_run(&r, &opt, w.dir, keep, seconds, &err);
+    int rc = bench_score_run(&r, &opt, w.dir, keep, &amount, &err);
     if (rc < 0) {
         return failed(&err, rc);
     }

@@ -28,19 +28,33 @@ void bench_asker_close(struct bench_asker *a)
     free(a->prob);
 }
 
+/* One call; returns whether it failed. */
+static bool ask(struct bench_asker *a, struct latency *l)
+{
+    uint32_t n = a->world->opt.candidates;
+    const struct undine_request *r = &a->world->request[a->at];
+    a->at = (a->at + 1) % BENCH_WORLD_REQUESTS;
+    int64_t start = clock_monotonic_ns();
+    int rc = undine_score(a->session, r, a->prob, NULL);
+    latency_record(l, clock_monotonic_ns() - start);
+    return rc < 0 || !(a->prob[0] > 0.0f && a->prob[n - 1] < 1.0f);
+}
+
 uint64_t bench_asker_ask(struct bench_asker *a, struct latency *l, double seconds)
 {
     uint64_t failed = 0;
-    uint32_t n = a->world->opt.candidates;
-    int64_t now = clock_monotonic_ns(), end = now + (int64_t)(seconds * 1e9);
-    while (now < end) {
-        const struct undine_request *r = &a->world->request[a->at];
-        a->at = (a->at + 1) % BENCH_WORLD_REQUESTS;
-        int64_t start = clock_monotonic_ns();
-        int rc = undine_score(a->session, r, a->prob, NULL);
-        now = clock_monotonic_ns();
-        latency_record(l, now - start);
-        failed += rc < 0 || !(a->prob[0] > 0.0f && a->prob[n - 1] < 1.0f);
+    int64_t end = clock_monotonic_ns() + (int64_t)(seconds * 1e9);
+    while (clock_monotonic_ns() < end) {
+        failed += ask(a, l);
+    }
+    return failed;
+}
+
+uint64_t bench_asker_ask_n(struct bench_asker *a, struct latency *l, uint64_t n)
+{
+    uint64_t failed = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        failed += ask(a, l);
     }
     return failed;
 }

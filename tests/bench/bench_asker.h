@@ -19,5 +19,7 @@ int bench_asker_open(struct bench_asker *a, const struct bench_world *w, const c
 void bench_asker_close(struct bench_asker *a);
 /* For so long; returns the calls that failed, or gave what is no probability. */
 uint64_t bench_asker_ask(struct bench_asker *a, struct latency *l, double seconds);
+/* The same, n times. */
+uint64_t bench_asker_ask_n(struct bench_asker *a, struct latency *l, uint64_t n);
 
 #endif

@@ -109,11 +109,11 @@ static int pipeline_open(struct pipeline *p, const struct schema *schema, const 
         rc = decoder_open(&p->decoder, schema, &decode, err);
     }
     if (rc == UNDINE_OK) {
-        rc = source_file_open(&p->source,
-                              &(struct source_file_options){.paths = &path,
-                                                            .n_paths = 1,
-                                                            .line_bytes_max = MESSAGE_BYTES_MAX},
-                              ingest_position, p->store, err);
+        rc =
+            source_file_open(&p->source,
+                             &(struct source_file_options){
+                                 .paths = &path, .n_paths = 1, .line_bytes_max = MESSAGE_BYTES_MAX},
+                             ingest_position, p->store, err);
     }
     if (rc == UNDINE_OK) {
         rc = ingest_open(&p->ingest, schema, &p->options, p->store, p->users, p->log, p->source,
@@ -182,7 +182,8 @@ int bench_ingest_run(struct bench_ingest_result *out, const struct bench_ingest_
                      struct undine_err *err)
 {
     char dir[PATH_BYTES], path[PATH_BYTES + 16];
-    double wall[BENCH_INGEST_RUNS], cpu[BENCH_INGEST_RUNS];
+    double wall[BENCH_INGEST_RUNS_MAX] = {0}, cpu[BENCH_INGEST_RUNS_MAX] = {0};
+    uint32_t runs = opt->runs;
     struct schema schema = stream_schema();
     *out = (struct bench_ingest_result){0};
     (void)snprintf(dir, sizeof dir, "%s/undine-bench.XXXXXX", opt->dir);
@@ -194,7 +195,7 @@ int bench_ingest_run(struct bench_ingest_result *out, const struct bench_ingest_
     if (rc == UNDINE_OK) {
         rc = write_stream(opt, path, &out->bytes, err);
     }
-    for (int i = 0; rc >= 0 && i < BENCH_INGEST_RUNS; i++) {
+    for (uint32_t i = 0; rc >= 0 && i < runs; i++) {
         double rates[2] = {0};
         rc = run_once(&schema, dir, path, out, rates, err);
         wall[i] = rates[0];
@@ -204,11 +205,11 @@ int bench_ingest_run(struct bench_ingest_result *out, const struct bench_ingest_
     if (rc < 0) {
         return rc;
     }
-    qsort(wall, BENCH_INGEST_RUNS, sizeof wall[0], ascending);
-    qsort(cpu, BENCH_INGEST_RUNS, sizeof cpu[0], ascending);
-    out->events_per_second = wall[BENCH_INGEST_RUNS / 2];
+    qsort(wall, runs, sizeof wall[0], ascending);
+    qsort(cpu, runs, sizeof cpu[0], ascending);
+    out->events_per_second = wall[runs / 2];
     out->events_per_second_min = wall[0];
-    out->events_per_second_max = wall[BENCH_INGEST_RUNS - 1];
-    out->events_per_cpu_second = cpu[BENCH_INGEST_RUNS / 2];
+    out->events_per_second_max = wall[runs - 1];
+    out->events_per_cpu_second = cpu[runs / 2];
     return UNDINE_OK;
 }

@@ -15,9 +15,10 @@ struct bench_ingest_options {
     uint64_t events;
     uint32_t users;
     const char *dir; /* where the file and the store are made */
+    uint32_t runs;   /* 1..BENCH_INGEST_RUNS_MAX */
 };
 
-enum { BENCH_INGEST_RUNS = 3 };
+enum { BENCH_INGEST_RUNS_MAX = 100 };
 
 struct bench_ingest_result {
     double events_per_second; /* wall time, median of the runs */

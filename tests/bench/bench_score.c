@@ -14,24 +14,30 @@ static double processor_s(void)
 }
 
 static int measure(struct bench_score_result *out, const struct bench_world *w, const char *dir,
-                   double seconds, struct undine_err *err)
+                   const struct bench_score_amount *amount, struct undine_err *err)
 {
     struct bench_asker a;
     int rc = bench_asker_open(&a, w, dir, err);
     if (rc < 0) {
         return rc;
     }
+    if (amount->requests > 0) {
+        out->failed = bench_asker_ask_n(&a, &out->latency, amount->requests);
+        bench_asker_close(&a);
+        return UNDINE_OK;
+    }
     struct latency warm = {0};
-    out->failed = bench_asker_ask(&a, &warm, seconds / 4.0);
+    out->failed = bench_asker_ask(&a, &warm, amount->seconds / 4.0);
     double start = processor_s();
-    out->failed += bench_asker_ask(&a, &out->latency, seconds);
+    out->failed += bench_asker_ask(&a, &out->latency, amount->seconds);
     out->cpu_us = 1e6 * (processor_s() - start) / (double)out->latency.n;
     bench_asker_close(&a);
     return UNDINE_OK;
 }
 
 int bench_score_run(struct bench_score_result *out, const struct bench_world_options *opt,
-                    const char *parent, const char *keep, double seconds, struct undine_err *err)
+                    const char *parent, const char *keep, const struct bench_score_amount *amount,
+                    struct undine_err *err)
 {
     struct bench_world w;
     struct version_info info = {0};
@@ -43,7 +49,7 @@ int bench_score_run(struct bench_score_result *out, const struct bench_world_opt
     }
     rc = bench_world_dir(dir, keep != NULL ? keep : parent, keep != NULL, err);
     if (rc == UNDINE_OK && (rc = bench_world_full(&w, dir, 1, &info, err)) == UNDINE_OK) {
-        rc = measure(out, &w, dir, seconds, err);
+        rc = measure(out, &w, dir, amount, err);
     }
     out->bytes = info.bytes;
     bench_world_release(&w);

@@ -17,9 +17,15 @@ struct bench_score_result {
     double cpu_us;          /* processor time of a call, mean */
 };
 
+struct bench_score_amount {
+    double seconds;    /* after a warm-up of a quarter of it */
+    uint64_t requests; /* above 0: so many instead, without a warm-up */
+};
+
 /* In a directory of its own under `parent`, or in `keep`, which stays. */
 int bench_score_run(struct bench_score_result *out, const struct bench_world_options *opt,
-                    const char *parent, const char *keep, double seconds, struct undine_err *err);
+                    const char *parent, const char *keep, const struct bench_score_amount *amount,
+                    struct undine_err *err);
 
 struct bench_swap_options {
     struct bench_world_options world;

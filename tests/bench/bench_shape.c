@@ -182,7 +182,6 @@ uint32_t bench_shape_batches(const struct bench_shape *shape)
 {
     uint64_t steps = (uint64_t)shape->batch * (shape->history_max > 0 ? shape->history_max : 1);
     uint64_t n = STEPS_MAX / steps;
-    return n > BENCH_SHAPE_BATCHES_MAX ? BENCH_SHAPE_BATCHES_MAX
-           : n < BATCHES_MIN           ? BATCHES_MIN
-                                       : (uint32_t)n;
+    n = n > BENCH_SHAPE_BATCHES_MAX ? BENCH_SHAPE_BATCHES_MAX : n < BATCHES_MIN ? BATCHES_MIN : n;
+    return shape->batches > 0 && shape->batches < n ? shape->batches : (uint32_t)n;
 }

@@ -32,6 +32,7 @@ struct bench_shape {
     uint32_t n_more;                                  /* context fields */
     enum model_unit_input unit;
     uint32_t unit_hidden[2]; /* the second 0: one layer */
+    uint32_t batches;        /* most of them; 0: as many as fit */
 };
 
 /* The shape of that name, or NULL. */
