@@ -284,6 +284,13 @@ void trainer_on_refused(struct trainer *t, trainer_refused_fn fn, void *payload)
     t->refused_payload = payload;
 }
 
+void trainer_begin_at(struct trainer *t, uint64_t seq)
+{
+    UNDINE_ASSERT(t->counters.batches == 0 && t->builder->n == 0);
+    t->next_seq = t->trained_seq = seq;
+    trainer_publish_progress(t);
+}
+
 uint64_t trainer_seq(const struct trainer *t)
 {
     return t->trained_seq;

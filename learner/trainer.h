@@ -117,6 +117,8 @@ void trainer_close(struct trainer *t);
  * it is of another schema, model or optimizer, or holds nothing for a trainer.  Only on a trainer
  * that has learned nothing yet; after a failure it is good for closing alone. */
 int trainer_restore(struct trainer *t, const struct snapshot *s, struct undine_err *err);
+/* A trainer that has learned nothing begins with this example instead of the first of the stream. */
+void trainer_begin_at(struct trainer *t, uint64_t seq);
 /* Copy everything out at a batch boundary.  Caller owns *out (snapshot_free). */
 int trainer_snapshot(struct trainer *t, struct snapshot **out, struct undine_err *err);
 /* Copy what changed since the snapshot before, whole or delta, which is its base; the one that was

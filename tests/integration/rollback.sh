@@ -52,9 +52,9 @@ until_metric versions_published_total -ge 1
 before=$(metric versions_published_total)
 produce "$tmp/part_ab.jsonl"
 until_metric versions_published_total -gt "$before"
-bad=$(current)
 "$UNDINE" rollback --versions "$versions" --reason "clicks look wrong" > "$tmp/rollback.txt"
-to=$(current)
+read -r bad to < <(sed -n 's/^from version \([0-9]*\) back to \([0-9]*\)$/\1 \2/p' "$tmp/rollback.txt")
+[ "$(current)" = "$to" ] || fail "rolled back to $to, and $(current) is published"
 [ "$to" -lt "$bad" ] || fail "rolled back from $bad to $to"
 grep -q "^version $to is published; publication is on hold, by command: clicks look wrong" "$tmp/rollback.txt" ||
   fail "the command says $(cat "$tmp/rollback.txt")"
@@ -63,6 +63,9 @@ until_metric version_published -eq "$to"
 produce "$tmp/part_ac.jsonl"
 until_metric versions_held_total -ge 1
 [ "$(current)" = "$to" ] || fail "a held version was published: $(current)"
+"$UNDINE" replay --from-example-log --config "$ROOT/configs/demo.yaml" --state "$tmp/state" -o learner.optimizer.rate=0.02 \
+  > "$tmp/challenger.json" # a challenger beside the daemon
+expect "$tmp/challenger.json" window_examples -ge 100
 stop
 expect "$tmp/run.json" versions_held -ge 1
 [ "$(field "$tmp/run.json" publication_held)" = true ] || fail "the report does not tell of the hold"
