@@ -2,6 +2,7 @@
 
 #include "base/fault.h"
 #include "learner/model/json_fields.h"
+#include "learner/model/json_text.h"
 #include "learner/model/version_dir.h"
 #include "learner/version_files.h"
 
@@ -50,14 +51,13 @@ void version_unlock(int fd)
 
 static int parse(struct version_hold *out, const char *text, struct undine_err *err)
 {
-    json_error_t why;
-    json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, &why);
-    if (json == NULL) {
-        bool memory = json_error_code(&why) == json_error_out_of_memory;
-        return undine_err_set(err, memory ? UNDINE_ENOMEM : UNDINE_ECORRUPT,
-                              "is no JSON object: %s", why.text);
+    json_t *json = NULL;
+    int rc = json_text_parse(&json, text, strlen(text), err);
+    if (rc < 0) {
+        (void)undine_err_prefix(err, "is no JSON object");
+        return rc;
     }
-    int rc = json_field_u64(json, "version", INT64_MAX, &out->version, err);
+    rc = json_field_u64(json, "version", INT64_MAX, &out->version, err);
     if (rc == UNDINE_OK) {
         rc = json_field_u64(json, "from", INT64_MAX, &out->from, err);
     }

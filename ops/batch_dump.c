@@ -2,6 +2,7 @@
 
 #include "base/fault.h"
 #include "learner/trainer_state.h"
+#include "ops/json_put.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -26,7 +27,7 @@ static json_t *bag(const struct id_list *l, uint32_t i)
     for (uint32_t k = l->offset[i]; k < l->offset[i + 1]; k++) {
         char hex[20];
         (void)snprintf(hex, sizeof hex, "%016llx", (unsigned long long)l->key[k]);
-        (void)json_array_append_new(ids, json_string(hex));
+        json_put_last(ids, json_string(hex));
     }
     return ids;
 }
@@ -39,9 +40,9 @@ static json_t *sequence(const struct schema *schema, const struct schema_sequenc
     for (uint32_t step = b->step_offset[s]; step < b->step_offset[s + 1]; step++) {
         json_t *o = json_object();
         for (uint32_t f = 0; f < q->n_fields; f++) {
-            (void)json_object_set_new(o, schema->fields[q->field[f]].name, bag(&b->step[f], step));
+            json_put(o, schema->fields[q->field[f]].name, bag(&b->step[f], step));
         }
-        (void)json_array_append_new(steps, o);
+        json_put_last(steps, o);
     }
     return steps;
 }
@@ -50,20 +51,20 @@ static json_t *example(const struct trainer *t, uint32_t i)
 {
     const struct batch_builder *b = t->builder;
     json_t *o = json_object(), *fields = json_object(), *sequences = json_object();
-    (void)json_object_set_new(o, "example", json_integer((json_int_t)(t->trained_seq + i)));
-    (void)json_object_set_new(o, "label", number((double)b->label[i]));
-    (void)json_object_set_new(o, "sample_rate", number((double)b->sample_rate[i]));
-    (void)json_object_set_new(o, "logit", number((double)t->logit[i]));
+    json_put(o, "example", json_integer((json_int_t)(t->trained_seq + i)));
+    json_put(o, "label", number((double)b->label[i]));
+    json_put(o, "sample_rate", number((double)b->sample_rate[i]));
+    json_put(o, "logit", number((double)t->logit[i]));
     for (uint32_t f = 0; f < t->schema.n_fields; f++) {
-        (void)json_object_set_new(fields, t->schema.fields[f].name, bag(&b->field[f], i));
+        json_put(fields, t->schema.fields[f].name, bag(&b->field[f], i));
     }
     for (uint32_t s = 0; s < t->schema.n_sequences; s++) {
-        (void)json_object_set_new(
+        json_put(
             sequences, t->schema.sequences[s].name,
             sequence(&t->schema, &t->schema.sequences[s], &b->sequence[s], i));
     }
-    (void)json_object_set_new(o, "fields", fields);
-    (void)json_object_set_new(o, "sequences", sequences);
+    json_put(o, "fields", fields);
+    json_put(o, "sequences", sequences);
     return o;
 }
 
@@ -71,18 +72,17 @@ static bool put_line(FILE *out, json_t *o)
 {
     int rc = json_dumpf(o, out, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
     json_decref(o);
-    return rc == 0 && fputc('\n', out) != EOF;
+    return !json_put_lost() && rc == 0 && fputc('\n', out) != EOF;
 }
 
 static bool put_batch(FILE *out, const struct trainer *t, const char *why)
 {
     uint32_t n = t->builder->n;
     json_t *head = json_object();
-    (void)json_object_set_new(head, "why", json_string(why));
-    (void)json_object_set_new(head, "from", json_integer((json_int_t)t->trained_seq));
-    (void)json_object_set_new(head, "to", json_integer((json_int_t)(t->trained_seq + n - 1)));
-    (void)json_object_set_new(head, "event_time",
-                              json_integer((json_int_t)t->builder->last_emit_ms));
+    json_put(head, "why", json_string(why));
+    json_put(head, "from", json_integer((json_int_t)t->trained_seq));
+    json_put(head, "to", json_integer((json_int_t)(t->trained_seq + n - 1)));
+    json_put(head, "event_time", json_integer((json_int_t)t->builder->last_emit_ms));
     bool ok = put_line(out, head);
     for (uint32_t i = 0; ok && i < n; i++) {
         ok = put_line(out, example(t, i));

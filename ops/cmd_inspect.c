@@ -5,6 +5,7 @@
 #include "ops/args.h"
 #include "ops/batch_dump.h"
 #include "ops/cmd.h"
+#include "ops/json_put.h"
 #include "ops/store_digest.h"
 #include "ops/store_json.h"
 #include "ops/verify.h"
@@ -32,7 +33,8 @@ static int print(json_t *o, struct inspect *in)
     }
     char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
     json_decref(o);
-    if (text == NULL) {
+    if (json_put_lost() || text == NULL) {
+        free(text);
         return undine_err_set(&in->err, UNDINE_ENOMEM, "no memory to print");
     }
     (void)puts(text);
@@ -87,9 +89,9 @@ static json_t *whole_store(struct store *s, struct undine_err *err)
     }
     struct store_stats st;
     store_stats(s, &st);
-    (void)json_object_set_new(o, "positions", positions);
-    (void)json_object_set_new(o, "losses", losses);
-    (void)json_object_set_new(o, "sst_bytes", json_integer((json_int_t)st.sst_bytes));
+    json_put(o, "positions", positions);
+    json_put(o, "losses", losses);
+    json_put(o, "sst_bytes", json_integer((json_int_t)st.sst_bytes));
     return o;
 }
 
@@ -97,7 +99,7 @@ static void put_digest(json_t *o, const char *name, struct hash128 h)
 {
     char hex[HASH128_HEX_LEN + 1];
     hash128_hex(hex, h);
-    (void)json_object_set_new(o, name, json_string(hex));
+    json_put(o, name, json_string(hex));
 }
 
 static int print_digest(struct inspect *in, struct store *store, const struct config *config)
@@ -110,9 +112,9 @@ static int print_digest(struct inspect *in, struct store *store, const struct co
     }
     put_digest(o, "users_digest", d.users);
     put_digest(o, "events_digest", d.events);
-    (void)json_object_set_new(o, "users", json_integer((json_int_t)d.n_users));
-    (void)json_object_set_new(o, "steps", json_integer((json_int_t)d.n_steps));
-    (void)json_object_set_new(o, "events_kept", json_integer((json_int_t)d.n_events));
+    json_put(o, "users", json_integer((json_int_t)d.n_users));
+    json_put(o, "steps", json_integer((json_int_t)d.n_steps));
+    json_put(o, "events_kept", json_integer((json_int_t)d.n_events));
     return print(o, in);
 }
 
@@ -207,7 +209,7 @@ static json_t *steps_json(const struct schema *schema, const struct schema_seque
     const uint64_t *w = view->words;
     for (uint32_t i = 0; i < view->n_steps; i++) {
         json_t *step = json_object();
-        (void)json_object_set_new(step, "time", json_integer((json_int_t)w[0]));
+        json_put(step, "time", json_integer((json_int_t)w[0]));
         uint64_t counts = w[1];
         w += 2;
         for (uint32_t f = 0; f < q->n_fields; f++) {
@@ -215,11 +217,11 @@ static json_t *steps_json(const struct schema *schema, const struct schema_seque
             for (uint32_t n = (uint32_t)(counts >> (8 * f)) & 0xff; n > 0; n--) {
                 char hex[20];
                 (void)snprintf(hex, sizeof hex, "%016llx", (unsigned long long)*w++);
-                (void)json_array_append_new(ids, json_string(hex));
+                json_put_last(ids, json_string(hex));
             }
-            (void)json_object_set_new(step, schema->fields[q->field[f]].name, ids);
+            json_put(step, schema->fields[q->field[f]].name, ids);
         }
-        (void)json_array_append_new(steps, step);
+        json_put_last(steps, step);
     }
     return steps;
 }
@@ -233,12 +235,12 @@ static int print_user(struct inspect *in, const struct schema *schema, const str
     int rc = users_decode(schema, value->data, value->len, &id, views, &words, &in->err);
     if (rc == UNDINE_OK) {
         json_t *o = json_object(), *sequences = json_object();
-        (void)json_object_set_new(o, "user", store_json_bytes(id.data, id.len));
+        json_put(o, "user", store_json_bytes(id.data, id.len));
         for (uint32_t s = 0; s < schema->n_sequences; s++) {
-            (void)json_object_set_new(sequences, schema->sequences[s].name,
-                                      steps_json(schema, &schema->sequences[s], &views[s]));
+            json_put(sequences, schema->sequences[s].name,
+                     steps_json(schema, &schema->sequences[s], &views[s]));
         }
-        (void)json_object_set_new(o, "sequences", sequences);
+        json_put(o, "sequences", sequences);
         rc = print(o, in);
     }
     writer_release(&id);
@@ -294,8 +296,8 @@ static int print_version(struct inspect *in, const char *path)
         char hex[HASH128_HEX_LEN + 1];
         hash128_hex(hex, digest);
         if (o != NULL) {
-            (void)json_object_set_new(o, "model_digest", json_string(hex)); /* of what lies there */
-            (void)json_object_set_new(o, "valid", json_true());
+            json_put(o, "model_digest", json_string(hex)); /* of what lies there */
+            json_put(o, "valid", json_true());
         }
         rc = print(o, in);
     }

@@ -1,6 +1,7 @@
 #include "ops/report.h"
 
 #include "learner/blas.h"
+#include "ops/json_put.h"
 #include "ops/store_json.h"
 
 #include <jansson.h>
@@ -32,13 +33,13 @@ uint64_t report_rss_bytes_max(void)
 
 static void put_u64(json_t *o, const char *name, uint64_t v)
 {
-    (void)json_object_set_new(o, name, json_integer((json_int_t)v));
+    json_put(o, name, json_integer((json_int_t)v));
 }
 
 /* JSON has no NaN: a metric that does not exist yet is null. */
 static void put_real(json_t *o, const char *name, double v)
 {
-    (void)json_object_set_new(o, name, isfinite(v) ? json_real(v) : json_null());
+    json_put(o, name, isfinite(v) ? json_real(v) : json_null());
 }
 
 /* Bins of p, lowest first. */
@@ -51,9 +52,9 @@ static void put_bins(json_t *o, const char *name, const struct metrics_bin bin[M
         put_u64(one, "examples", (uint64_t)bin[b].examples);
         put_real(one, "predicted", bin[b].p / bin[b].weight);
         put_real(one, "clicked", bin[b].label / bin[b].weight);
-        (void)json_array_append_new(list, one);
+        json_put_last(list, one);
     }
-    (void)json_object_set_new(o, name, list);
+    json_put(o, name, list);
 }
 
 static void put_frozen(json_t *o, const struct trainer_frozen *f)
@@ -68,7 +69,7 @@ static void put_frozen(json_t *o, const struct trainer_frozen *f)
     put_real(to, "calibration", f->calibration);
     put_u64(to, "freezes", f->freezes);
     put_u64(to, "skipped", f->skipped);
-    (void)json_object_set_new(o, "frozen", to);
+    json_put(o, "frozen", to);
 }
 
 static void put_side(json_t *o, const char *name, const struct gate_side *s)
@@ -105,7 +106,7 @@ static void put_attention(json_t *o, const struct trainer_metrics *m)
     for (uint32_t q = 0; q < m->n_attention; q++) {
         const struct attention_summary *a = &m->attention[q].weights;
         json_t *one = json_object();
-        (void)json_object_set_new(one, "sequence", json_string(m->attention[q].sequence));
+        json_put(one, "sequence", json_string(m->attention[q].sequence));
         put_u64(one, "examples", a->examples);
         put_real(one, "steps", a->steps);
         put_real(one, "effective_steps", a->effective_steps);
@@ -117,9 +118,9 @@ static void put_attention(json_t *o, const struct trainer_metrics *m)
             (void)snprintf(name, sizeof name, "p%02.0f", 100.0 * ATTENTION_QUANTILE[i]);
             put_real(one, name, a->quantile[i]);
         }
-        (void)json_array_append_new(list, one);
+        json_put_last(list, one);
     }
-    (void)json_object_set_new(o, "attention", list);
+    json_put(o, "attention", list);
 }
 
 static void put_norms(json_t *o, const struct norms *n)
@@ -128,24 +129,24 @@ static void put_norms(json_t *o, const struct norms *n)
     for (uint32_t k = 0; k < n->n_tables; k++) {
         const struct norms_table *t = &n->table[k];
         json_t *one = json_object();
-        (void)json_object_set_new(one, "table", json_string(t->name));
+        json_put(one, "table", json_string(t->name));
         put_u64(one, "rows", t->rows);
         put_real(one, "mean", t->mean);
         put_real(one, "p01", t->quantile[0]);
         put_real(one, "p50", t->quantile[1]);
         put_real(one, "p99", t->quantile[2]);
         put_real(one, "max", t->largest);
-        (void)json_array_append_new(tables, one);
+        json_put_last(tables, one);
     }
     for (uint32_t i = 0; i < n->n_tensors; i++) {
         json_t *one = json_object();
-        (void)json_object_set_new(one, "tensor", json_string(n->tensor[i].name));
+        json_put(one, "tensor", json_string(n->tensor[i].name));
         put_real(one, "norm", n->tensor[i].norm);
         put_real(one, "max", n->tensor[i].largest);
-        (void)json_array_append_new(tensors, one);
+        json_put_last(tensors, one);
     }
-    (void)json_object_set_new(o, "row_norms", tables);
-    (void)json_object_set_new(o, "tensor_norms", tensors);
+    json_put(o, "row_norms", tables);
+    json_put(o, "tensor_norms", tensors);
 }
 
 static void put_slices(json_t *o, const struct trainer_slices *s)
@@ -154,7 +155,7 @@ static void put_slices(json_t *o, const struct trainer_slices *s)
     for (uint32_t k = 0; k < s->n; k++) {
         const struct metrics_summary *m = &s->slice[k].metrics;
         json_t *one = json_object();
-        (void)json_object_set_new(one, "name", json_string(s->slice[k].name));
+        json_put(one, "name", json_string(s->slice[k].name));
         put_u64(one, "examples", m->examples);
         put_u64(one, "positives", m->positives);
         put_real(one, "auc", m->auc);
@@ -171,9 +172,9 @@ static void put_slices(json_t *o, const struct trainer_slices *s)
         put_real(one, "window_normalized_entropy", m->window_normalized_entropy);
         put_real(one, "window_calibration", m->window_calibration);
         put_real(one, "window_ece", m->window_ece);
-        (void)json_array_append_new(list, one);
+        json_put_last(list, one);
     }
-    (void)json_object_set_new(o, "slices", list);
+    json_put(o, "slices", list);
 }
 
 int report_write(FILE *out, const struct daemon_status *st, const struct report_parts *parts,
@@ -182,6 +183,7 @@ int report_write(FILE *out, const struct daemon_status *st, const struct report_
     const struct ingest_counters *c = &st->ingest.counters;
     const struct trainer_metrics *m = &st->learner;
     uint64_t known = c->clicks_matched + c->clicks_orphan + c->clicks_late;
+    (void)json_put_lost(); /* what somebody gave up is not ours */
     json_t *o = json_object();
     put_u64(o, "events", c->events);
     put_u64(o, "impressions", c->impressions);
@@ -230,15 +232,16 @@ int report_write(FILE *out, const struct daemon_status *st, const struct report_
     (void)json_object_set_new(o, "publication_held", json_boolean(st->publication_held));
     char kernels[BLAS_KERNELS_MAX];
     blas_kernels(kernels, sizeof kernels);
-    (void)json_object_set_new(o, "kernels", json_string(kernels));
-    (void)json_object_set_new(o, "accounting", store_json_counters(c));
+    json_put(o, "kernels", json_string(kernels));
+    json_put(o, "accounting", store_json_counters(c));
     char digest[24];
     (void)snprintf(digest, sizeof digest, "%016llx", (unsigned long long)m->example_digest);
-    (void)json_object_set_new(o, "example_digest", json_string(digest));
-    (void)json_object_set_new(o, "model_digest", json_string(st->version.digest));
+    json_put(o, "example_digest", json_string(digest));
+    json_put(o, "model_digest", json_string(st->version.digest));
     char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
     json_decref(o);
-    if (text == NULL) {
+    if (json_put_lost() || text == NULL) {
+        free(text);
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for the report");
     }
     int written = fprintf(out, "%s\n", text);

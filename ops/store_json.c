@@ -1,6 +1,7 @@
 #include "ops/store_json.h"
 
 #include "ingest/meta.h"
+#include "ops/json_put.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,7 @@
 
 static void put_i64(json_t *o, const char *name, int64_t v)
 {
-    (void)json_object_set_new(o, name, json_integer(v));
+    json_put(o, name, json_integer(v));
 }
 
 static void put_u64(json_t *o, const char *name, uint64_t v)
@@ -19,8 +20,7 @@ static void put_u64(json_t *o, const char *name, uint64_t v)
 /* Times that do not exist yet are null. */
 static void put_ms(json_t *o, const char *name, int64_t ms)
 {
-    (void)json_object_set_new(o, name,
-                              ms == INT64_MIN || ms == INT64_MAX ? json_null() : json_integer(ms));
+    json_put(o, name, ms == INT64_MIN || ms == INT64_MAX ? json_null() : json_integer(ms));
 }
 
 json_t *store_json_bytes(const void *data, size_t len)
@@ -77,10 +77,10 @@ json_t *store_json_counters(const struct ingest_counters *c)
     for (int r = DECODE_OK + 1; r < DECODE_REASON_COUNT; r++) {
         put_u64(malformed, decode_reason_name((enum decode_reason)r), c->malformed_by_reason[r]);
     }
-    (void)json_object_set_new(o, "late_by_kind", late);
-    (void)json_object_set_new(o, "duplicate_by_kind", duplicate);
-    (void)json_object_set_new(o, "malformed_by_reason", malformed);
-    (void)json_object_set_new(o, "closes", json_boolean(ingest_counters_close(c)));
+    json_put(o, "late_by_kind", late);
+    json_put(o, "duplicate_by_kind", duplicate);
+    json_put(o, "malformed_by_reason", malformed);
+    json_put(o, "closes", json_boolean(ingest_counters_close(c)));
     return o;
 }
 
@@ -99,7 +99,7 @@ json_t *store_json_ingest(struct store *s, struct undine_err *err)
         put_ms(o, "watermark_ms", m.watermark_ms);
         put_ms(o, "event_time_ms", m.event_time_ms);
         put_ms(o, "first_impression_ms", m.first_ms);
-        (void)json_object_set_new(o, "counters", store_json_counters(&m.counters));
+        json_put(o, "counters", store_json_counters(&m.counters));
     }
     writer_release(&value);
     return o;
@@ -116,13 +116,13 @@ static int add_position(void *payload, const char *name, const uint8_t *value, s
     const char *topic = name + strlen(META_POSITION_PREFIX);
     const char *slash = strrchr(topic, '/');
     json_t *o = json_object();
-    (void)json_object_set_new(o, "topic",
-                              json_stringn(topic, slash != NULL ? (size_t)(slash - topic) : 0));
+    json_put(o, "topic", store_json_bytes(topic, slash != NULL ? (size_t)(slash - topic) : 0));
     put_i64(o, "partition", slash != NULL ? strtol(slash + 1, NULL, 10) : 0);
     put_i64(o, "next", m.position.next);
     put_i64(o, "fence_offset", m.position.fence_offset);
     put_ms(o, "event_time_ms", m.newest_ms);
-    return json_array_append_new(payload, o) == 0 ? UNDINE_OK : UNDINE_ENOMEM;
+    json_put_last(payload, o);
+    return UNDINE_OK;
 }
 
 static int add_loss(void *payload, const char *name, const uint8_t *value, size_t len,
@@ -135,12 +135,13 @@ static int add_loss(void *payload, const char *name, const uint8_t *value, size_
     }
     (void)name;
     json_t *o = json_object();
-    (void)json_object_set_new(o, "topic", json_stringn(m.topic, m.topic_len));
+    json_put(o, "topic", store_json_bytes(m.topic, m.topic_len));
     put_i64(o, "partition", m.partition);
     put_ms(o, "accepted_ms", m.wall_ms);
     put_i64(o, "stored_offset", m.stored_next);
     put_i64(o, "continued_at_offset", m.source_next);
-    return json_array_append_new(payload, o) == 0 ? UNDINE_OK : UNDINE_ENOMEM;
+    json_put_last(payload, o);
+    return UNDINE_OK;
 }
 
 /* Slots are a ring: the number says the age. */
@@ -155,20 +156,23 @@ static int add_malformed(void *payload, const char *name, const uint8_t *value, 
     (void)name;
     json_t *o = json_object(), *array = payload;
     put_u64(o, "number", m.number);
-    (void)json_object_set_new(o, "reason", json_stringn(m.reason, m.reason_len));
-    (void)json_object_set_new(o, "topic", json_stringn(m.topic, m.topic_len));
+    json_put(o, "reason", json_stringn(m.reason, m.reason_len));
+    json_put(o, "topic", store_json_bytes(m.topic, m.topic_len));
     put_i64(o, "partition", m.partition);
     put_i64(o, "offset", m.offset);
     put_ms(o, "timestamp_ms", m.timestamp_ms < 0 ? INT64_MIN : m.timestamp_ms);
     put_u64(o, "bytes", m.payload_full_len);
-    (void)json_object_set_new(o, "payload", store_json_bytes(m.payload, m.payload_len));
+    json_put(o, "payload", store_json_bytes(m.payload, m.payload_len));
     size_t at = 0;
     while (at < json_array_size(array) &&
            json_integer_value(json_object_get(json_array_get(array, at), "number")) >
                (json_int_t)m.number) {
         at++;
     }
-    return json_array_insert_new(array, at, o) == 0 ? UNDINE_OK : UNDINE_ENOMEM;
+    if (json_array_insert_new(array, at, o) < 0) {
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory for a sample");
+    }
+    return UNDINE_OK;
 }
 
 static json_t *collect(struct store *s, const char *prefix, store_meta_fn fn,
@@ -179,9 +183,13 @@ static json_t *collect(struct store *s, const char *prefix, store_meta_fn fn,
         (void)undine_err_set(err, UNDINE_ENOMEM, "no memory for the records of `%s`", prefix);
         return NULL;
     }
-    if (store_scan_meta(s, prefix, fn, array, err) < 0) {
+    int rc = store_scan_meta(s, prefix, fn, array, err);
+    if (rc == UNDINE_OK && json_put_lost()) {
+        rc = undine_err_set(err, UNDINE_ENOMEM, "no memory for the records of `%s`", prefix);
+    }
+    if (rc < 0) {
         json_decref(array);
-        return NULL;
+        array = NULL;
     }
     return array;
 }

@@ -3,6 +3,7 @@
 #include "ingest/verify.h"
 #include "learner/model/version_dir.h"
 #include "learner/model/version_reader.h"
+#include "ops/json_put.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -25,7 +26,7 @@ struct check {
 static void problem(void *payload, const char *where, const char *what)
 {
     struct check *c = payload;
-    (void)json_array_append_new(c->problems, json_pack("{s:s, s:s}", "where", where, "what", what));
+    json_put_last(c->problems, json_pack("{s:s, s:s}", "where", where, "what", what));
 }
 
 /* ---- versions ---- */
@@ -169,11 +170,10 @@ static json_t *families_json(const struct verified *v)
     json_t *o = json_object();
     for (int f = 0; f < STORE_FAMILIES; f++) {
         const struct store_verified *s = &v->family[f];
-        (void)json_object_set_new(o, store_family_name((enum store_family)f),
-                                  json_pack("{s:I, s:I, s:I, s:I}", "entries",
-                                            (json_int_t)s->entries, "bytes", (json_int_t)s->bytes,
-                                            "files", (json_int_t)s->files, "file_bytes",
-                                            (json_int_t)s->file_bytes));
+        json_put(o, store_family_name((enum store_family)f),
+                 json_pack("{s:I, s:I, s:I, s:I}", "entries", (json_int_t)s->entries, "bytes",
+                           (json_int_t)s->bytes, "files", (json_int_t)s->files, "file_bytes",
+                           (json_int_t)s->file_bytes));
     }
     return o;
 }
@@ -182,8 +182,8 @@ static json_t *accounting_json(const struct verified *v)
 {
     json_t *o = json_object();
     for (int i = 0; v->restored && i < ACCOUNTING_N; i++) {
-        (void)json_object_set_new(o, accounting_name((enum accounting_identity)i),
-                                  json_integer(v->accounting.gap[i]));
+        json_put(o, accounting_name((enum accounting_identity)i),
+                 json_integer(v->accounting.gap[i]));
     }
     return o;
 }
@@ -217,14 +217,14 @@ static json_t *answer(const struct check *c, bool live)
         {"versions_unfinished", c->unfinished},
     };
     json_t *o = json_object();
-    (void)json_object_set_new(o, "valid", json_boolean(json_array_size(c->problems) == 0));
-    (void)json_object_set_new(o, "live", json_boolean(live));
-    (void)json_object_set_new(o, "families", families_json(v));
+    json_put(o, "valid", json_boolean(json_array_size(c->problems) == 0));
+    json_put(o, "live", json_boolean(live));
+    json_put(o, "families", families_json(v));
     for (size_t i = 0; i < sizeof figures / sizeof figures[0]; i++) {
-        (void)json_object_set_new(o, figures[i].name, json_integer((json_int_t)figures[i].value));
+        json_put(o, figures[i].name, json_integer((json_int_t)figures[i].value));
     }
-    (void)json_object_set_new(o, "accounting_gap", accounting_json(v));
-    (void)json_object_set(o, "problems", c->problems);
+    json_put(o, "accounting_gap", accounting_json(v));
+    json_put(o, "problems", json_incref(c->problems));
     return o;
 }
 

@@ -11,6 +11,7 @@ undine_model_test(test_model_reference unit/test_model_reference.c support/model
   support/toy_batch.c)
 undine_model_test(test_model_kernels unit/test_model_kernels.c)
 undine_model_test(test_model_dice unit/test_model_dice.c)
+undine_test(test_json_text SOURCES unit/test_json_text.c LIBS undine_model PkgConfig::JANSSON LABELS fast)
 undine_test(test_model_options SOURCES unit/test_model_options.c support/toy_batch.c
   LIBS undine_model m LABELS fast)
 undine_model_test(test_model_workers unit/test_model_workers.c support/toy_batch.c)

@@ -7,6 +7,7 @@ undine_test(test_metrics_text SOURCES unit/test_metrics_text.c LIBS undine_ops L
 if(NOT UNDINE_TSAN)
   undine_test(test_source_kafka SOURCES integration/test_source_kafka.c LIBS undine_ops LABELS kafka)
   undine_test(test_http SOURCES unit/test_http.c LIBS undine_ops LABELS fast)
+  undine_test(test_json_put SOURCES unit/test_json_put.c LIBS undine_ops LABELS fast)
   undine_test(test_web SOURCES unit/test_web.c LIBS undine_ops LABELS fast)
 endif()
 undine_test(test_zfile SOURCES unit/test_zfile.c LIBS undine_ops LABELS fast)

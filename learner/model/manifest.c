@@ -1,6 +1,7 @@
 #include "learner/model/manifest.h"
 
 #include "learner/model/json_fields.h"
+#include "learner/model/json_text.h"
 #include "learner/model/manifest_delta.h"
 #include "learner/model/mapped_file.h"
 #include "learner/model/schema_json.h"
@@ -142,12 +143,16 @@ static void put_seal(struct writer *w)
     }
 }
 
-static bool is_json(const char *text, json_type type)
+static int check_json(const char *text, json_type type, struct undine_err *err)
 {
-    json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-    bool ok = json != NULL && json_typeof(json) == type;
+    json_t *json = NULL;
+    int rc = json_text_parse(&json, text, strlen(text), err);
+    if (rc != UNDINE_ENOMEM && (json == NULL || json_typeof(json) != type)) {
+        rc = undine_err_set(err, UNDINE_EINVAL,
+                            "positions must be a JSON array, metrics, norms and gate JSON objects");
+    }
     json_decref(json);
-    return ok;
+    return rc;
 }
 
 int manifest_print(const struct manifest *m, struct writer *out, struct undine_err *err)
@@ -155,12 +160,16 @@ int manifest_print(const struct manifest *m, struct writer *out, struct undine_e
     const char *positions = m->positions_json != NULL ? m->positions_json : "[]";
     const char *metrics = m->metrics_json != NULL ? m->metrics_json : "{}";
     UNDINE_ASSERT(out->len == 0);
-    if (!is_json(positions, JSON_ARRAY) || !is_json(metrics, JSON_OBJECT) ||
-        (m->norms_json != NULL && !is_json(m->norms_json, JSON_OBJECT)) ||
-        (m->gate_json != NULL && !is_json(m->gate_json, JSON_OBJECT))) {
-        return undine_err_set(
-            err, UNDINE_EINVAL,
-            "positions must be a JSON array, metrics, norms and gate JSON objects");
+    int rc = check_json(positions, JSON_ARRAY, err);
+    rc = rc == UNDINE_OK ? check_json(metrics, JSON_OBJECT, err) : rc;
+    if (rc == UNDINE_OK && m->norms_json != NULL) {
+        rc = check_json(m->norms_json, JSON_OBJECT, err);
+    }
+    if (rc == UNDINE_OK && m->gate_json != NULL) {
+        rc = check_json(m->gate_json, JSON_OBJECT, err);
+    }
+    if (rc < 0) {
+        return rc;
     }
     put(out, "{\n  \"format_version\": %d,\n  \"number\": %" PRIu64 ",\n  ",
         MANIFEST_FORMAT_VERSION, m->number);
@@ -421,10 +430,10 @@ int manifest_parse(struct manifest *out, const char *text, size_t len, struct un
     if (rc < 0) {
         return rc;
     }
-    json_error_t why;
-    json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
-    if (root == NULL && why.text[0] == '\0') { /* nothing is wrong with the text */
-        return undine_err_set(err, UNDINE_ENOMEM, "no memory to read it");
+    json_t *root = NULL;
+    rc = json_text_parse(&root, text, len, err);
+    if (rc == UNDINE_ENOMEM) {
+        return rc;
     }
     if (!json_is_object(root)) {
         json_decref(root);

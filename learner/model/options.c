@@ -1,5 +1,7 @@
 #include "learner/model/options.h"
 
+#include "learner/model/json_text.h"
+
 #include <jansson.h>
 #include <math.h>
 #include <stdint.h>
@@ -130,7 +132,10 @@ static json_t *layers_to_json(uint32_t n, const uint32_t *hidden)
 {
     json_t *list = json_array();
     for (uint32_t i = 0; i < n; i++) {
-        (void)json_array_append_new(list, json_integer((json_int_t)hidden[i]));
+        if (json_array_append_new(list, json_integer((json_int_t)hidden[i])) < 0) {
+            json_decref(list);
+            return NULL;
+        }
     }
     return list;
 }
@@ -331,14 +336,15 @@ static int read_options(struct model_options *o, json_t *root, struct undine_err
 
 int model_options_from_json(struct model_options *out, const char *json, struct undine_err *err)
 {
-    json_error_t where;
-    json_t *root = json_loads(json, JSON_REJECT_DUPLICATES, &where);
-    if (root == NULL) {
-        return undine_err_set(err, UNDINE_ECONFIG, "model options are no JSON: line %d: %s",
-                              where.line, where.text);
+    struct undine_err why = {0};
+    json_t *root = NULL;
+    int rc = json_text_parse(&root, json, strlen(json), &why);
+    if (rc < 0) {
+        return undine_err_set(err, rc == UNDINE_ENOMEM ? rc : UNDINE_ECONFIG,
+                              "model options are no JSON: %s", why.msg);
     }
     struct model_options o = MODEL_OPTIONS_DEFAULT;
-    int rc = read_options(&o, root, err);
+    rc = read_options(&o, root, err);
     if (rc == UNDINE_OK) {
         rc = model_options_check(&o, err);
     }

@@ -2,6 +2,7 @@
 
 #include "base/bytes.h"
 #include "base/fault.h"
+#include "learner/model/json_text.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -320,17 +321,17 @@ int safetensors_parse(struct safetensors *out, const void *data, size_t len, str
                               header_len);
     }
     const char *header = (const char *)reader_bytes(&r, (size_t)header_len);
-    json_error_t why = {.text = "?"};
-    json_t *root = header_len > 0 && header[0] == '{'
-                       ? json_loadb(header, (size_t)header_len, JSON_REJECT_DUPLICATES, &why)
-                       : NULL;
-    if (root == NULL && why.text[0] == '\0') { /* nothing is wrong with the text */
-        return undine_err_set(err, UNDINE_ENOMEM, "no memory for its header");
+    json_t *root = NULL;
+    int rc = header_len > 0 && header[0] == '{'
+                 ? json_text_parse(&root, header, (size_t)header_len, err)
+                 : UNDINE_ECORRUPT;
+    if (rc == UNDINE_ENOMEM) {
+        return rc;
     }
-    if (root == NULL) {
+    if (rc < 0) {
         return undine_err_set(err, UNDINE_ECORRUPT, "its header is no JSON object of its own");
     }
-    int rc = parse_tensors(out, root, r.at, reader_left(&r), err);
+    rc = parse_tensors(out, root, r.at, reader_left(&r), err);
     json_decref(root);
     return rc;
 }

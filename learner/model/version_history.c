@@ -1,6 +1,7 @@
 #include "learner/model/version_history.h"
 
 #include "learner/model/json_fields.h"
+#include "learner/model/json_text.h"
 #include "learner/model/mapped_file.h"
 #include "learner/model/version_dir.h"
 
@@ -96,12 +97,12 @@ static int take_event(struct version_history *h, const json_t *line, struct undi
 static int take_line(struct version_history *h, const char *line, size_t len,
                      struct undine_err *err)
 {
-    json_error_t why;
-    json_t *json = json_loadb(line, len, JSON_REJECT_DUPLICATES, &why);
-    if (json == NULL) { /* cut short, unless memory is out */
-        return json_error_code(&why) == json_error_out_of_memory ? no_memory(err) : UNDINE_OK;
+    json_t *json = NULL;
+    int rc = json_text_parse(&json, line, len, NULL);
+    if (rc < 0) { /* cut short, unless memory is out */
+        return rc == UNDINE_ENOMEM ? no_memory(err) : UNDINE_OK;
     }
-    int rc = take_event(h, json, err);
+    rc = take_event(h, json, err);
     json_decref(json);
     return rc;
 }

@@ -1,11 +1,13 @@
 /* wrap_plan.h: which call of a program under test fails, and how many there were.
  *
- * The library is put in front of a program with LD_PRELOAD (io_wrap.c, alloc_wrap.c) and told by
- * its environment: UNDINE_IO_DIR    only files below this directory take part UNDINE_IO_FAIL
- * CLASS:NTH:ERROR[:always]: the nth call of the class (from 1) fails, or all from there on; class
- * `change` counts every call that changes the disk, `space` counts bytes UNDINE_IO_COUNT  a file
- * that gets a u64 for each class, calls first, then failures UNDINE_IO_TRACE  a file that gets a
- * record of every change (io_wrap.c) */
+ * The library is put in front of a program with LD_PRELOAD (io_wrap.c, alloc_wrap.c, place_wrap.c)
+ * and told by its environment:
+ *   UNDINE_IO_DIR    only files below this directory take part
+ *   UNDINE_IO_FAIL   CLASS:NTH:ERROR[:always]: the nth call of the class (from 1) fails, or all from
+ *                    there on; class `change` counts every call that changes the disk, `space` bytes
+ *   UNDINE_IO_COUNT  a file that gets a u64 for each class, calls first, then failures
+ *   UNDINE_IO_TRACE  a file that gets a record of every change (io_wrap.c)
+ *   UNDINE_IO_PLACE  a file that gets the place where a signal ended it (place_wrap.c) */
 #ifndef UNDINE_CRASH_WRAP_PLAN_H
 #define UNDINE_CRASH_WRAP_PLAN_H
 

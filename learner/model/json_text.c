@@ -1,0 +1,25 @@
+#include "learner/model/json_text.h"
+
+#include <stdlib.h>
+
+/* Jansson says "out of memory" of some allocations that it does not get, but of a string or a
+ * number without memory that the text is wrong there.  Wrong text is wrong twice: so what fails is
+ * read again, and believed to be wrong where there is memory for a good deal more than that takes.
+ */
+int json_text_parse(json_t **out, const char *text, size_t len, struct undine_err *err)
+{
+    enum { TRIES = 2, BYTES_A_CHARACTER = 16 };
+    json_error_t why;
+    for (int i = 0; i < TRIES; i++) {
+        *out = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
+        if (*out != NULL) {
+            return UNDINE_OK;
+        }
+    }
+    void *probe = malloc(len * BYTES_A_CHARACTER + 1);
+    free(probe);
+    if (probe == NULL || why.text[0] == '\0' || json_error_code(&why) == json_error_out_of_memory) {
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory to read %zu bytes of JSON", len);
+    }
+    return undine_err_set(err, UNDINE_ECORRUPT, "line %d: %s", why.line, why.text);
+}

@@ -1,0 +1,14 @@
+/* json_text.h: JSON text into jansson's values.  Any thread. */
+#ifndef UNDINE_LEARNER_MODEL_JSON_TEXT_H
+#define UNDINE_LEARNER_MODEL_JSON_TEXT_H
+
+#include "base/err.h"
+
+#include <jansson.h>
+#include <stddef.h>
+
+/* One value, no member twice.  UNDINE_ECORRUPT: the text is at fault ("line 3: ..."),
+ * UNDINE_ENOMEM: it is not, as far as anybody can tell. */
+int json_text_parse(json_t **out, const char *text, size_t len, struct undine_err *err);
+
+#endif
