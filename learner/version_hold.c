@@ -109,7 +109,7 @@ int version_hold_write(const char *dir, const struct version_hold *h, struct und
     json_t *json = json_pack("{s:I,s:I,s:I,s:s,s:s}", "version", (json_int_t)h->version, "from",
                              (json_int_t)h->from, "at_ms", (json_int_t)h->at_ms, "by", h->by,
                              "reason", h->reason);
-    char *text = json != NULL ? json_dumps(json, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    char *text = json != NULL ? json_text_print(json, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
     json_decref(json);
     if (text == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "no memory to put publication on hold");

@@ -2,6 +2,7 @@
 
 #include "base/fault.h"
 #include "learner/model/json_fields.h"
+#include "learner/model/json_text.h"
 #include "learner/model/version_history.h"
 #include "learner/model/version_reader.h"
 #include "learner/version_files.h"
@@ -18,7 +19,7 @@ static const char current[] = "CURRENT", current_new[] = "CURRENT.new";
 
 static int append(const char *dir, json_t *line, struct undine_err *err)
 {
-    char *text = line != NULL ? json_dumps(line, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    char *text = line != NULL ? json_text_print(line, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
     char *whole = NULL;
     int len = text != NULL ? asprintf(&whole, "%s\n", text) : -1;
     free(text);

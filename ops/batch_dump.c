@@ -1,5 +1,6 @@
 #include "ops/batch_dump.h"
 
+#include "learner/model/json_text.h"
 #include "base/fault.h"
 #include "learner/trainer_state.h"
 #include "ops/json_put.h"
@@ -70,9 +71,11 @@ static json_t *example(const struct trainer *t, uint32_t i)
 
 static bool put_line(FILE *out, json_t *o)
 {
-    int rc = json_dumpf(o, out, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
+    char *text = json_text_print(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
     json_decref(o);
-    return !json_put_lost() && rc == 0 && fputc('\n', out) != EOF;
+    bool ok = !json_put_lost() && text != NULL && fputs(text, out) != EOF && fputc('\n', out) != EOF;
+    free(text);
+    return ok;
 }
 
 static bool put_batch(FILE *out, const struct trainer *t, const char *why)

@@ -1,5 +1,6 @@
 #include "ops/cmd_bench.h"
 
+#include "learner/model/json_text.h"
 #include "ops/args.h"
 #include "ops/cmd.h"
 
@@ -43,7 +44,7 @@ int bench_word(const char *word, const char *const *words, int n)
 
 int bench_print(json_t *o)
 {
-    char *text = o != NULL ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    char *text = o != NULL ? json_text_print(o, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     bool ok = text != NULL && puts(text) != EOF && fflush(stdout) == 0;
     free(text);
     json_decref(o);

@@ -1,4 +1,5 @@
 #include "ops/args.h"
+#include "learner/model/json_text.h"
 #include "ops/cmd.h"
 #include "ops/onnx_export.h"
 
@@ -44,7 +45,7 @@ static void print_result(const struct onnx_export *result, const struct manifest
     json_t *o =
         json_pack("{s:I, s:s, s:s, s:I, s:o}", "version", (json_int_t)m->number, "digest",
                   m->digest, "output", output, "bytes", (json_int_t)result->bytes, "rows", rows);
-    char *text = o != NULL ? json_dumps(o, JSON_COMPACT) : NULL;
+    char *text = o != NULL ? json_text_print(o, JSON_COMPACT) : NULL;
     (void)printf("%s\n", text != NULL ? text : "{}");
     free(text);
     json_decref(o);

@@ -1,4 +1,5 @@
 #include "base/hash.h"
+#include "learner/model/json_text.h"
 #include "configs/config.h"
 #include "learner/model/version_reader.h"
 #include "learner/version.h"
@@ -31,7 +32,7 @@ static int print(json_t *o, struct inspect *in)
     if (o == NULL) {
         return in->err.code;
     }
-    char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    char *text = json_text_print(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
     json_decref(o);
     if (json_put_lost() || text == NULL) {
         free(text);

@@ -1,5 +1,7 @@
 #include "ops/http_problem.h"
 
+#include "learner/model/json_text.h"
+
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -47,7 +49,7 @@ int http_problem(struct http_answer *out, enum http_problem what, const char *po
     if (o != NULL && pointer != NULL) {
         (void)json_object_set_new(o, "pointer", text_of(pointer));
     }
-    char *json = o != NULL ? json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
+    char *json = o != NULL ? json_text_print(o, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
     if (json != NULL) {
         writer_bytes(&out->body, json, strlen(json));
     } else {

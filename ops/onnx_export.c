@@ -1,6 +1,7 @@
 #include "ops/onnx_export.h"
 
 #include "learner/chain_columns.h"
+#include "learner/model/json_text.h"
 #include "learner/model/version_model.h"
 #include "ops/program.h"
 
@@ -250,7 +251,7 @@ static int write_inputs(struct export *x, struct undine_err *err)
         json_pack("{s:I, s:s, s:s, s:o, s:o}", "version", (json_int_t)x->version->number, "digest",
                   x->version->manifest->digest, "unit", unit_name(x->source.unit), "tables",
                   describe_tables(x), "inputs", describe_inputs(x));
-    char *text = root != NULL && !x->bad ? json_dumps(root, JSON_INDENT(1)) : NULL;
+    char *text = root != NULL && !x->bad ? json_text_print(root, JSON_INDENT(1)) : NULL;
     int rc = text != NULL ? write_whole(x, INPUTS, text, strlen(text), err)
                           : undine_err_set(err, UNDINE_ENOMEM, "no memory for %s", INPUTS);
     free(text);

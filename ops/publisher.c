@@ -1,5 +1,6 @@
 #include "ops/publisher.h"
 
+#include "learner/model/json_text.h"
 #include "base/clock.h"
 #include "learner/version_publish.h"
 #include "ops/store_json.h"
@@ -53,7 +54,7 @@ static int publish(struct publisher *p, struct snapshot *s, bool move_current,
     if (positions == NULL) {
         return err->code;
     }
-    char *positions_text = json_dumps(positions, JSON_COMPACT);
+    char *positions_text = json_text_print(positions, JSON_COMPACT);
     json_decref(positions);
     if (positions_text == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for a version's positions");

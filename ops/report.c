@@ -1,6 +1,7 @@
 #include "ops/report.h"
 
 #include "learner/blas.h"
+#include "learner/model/json_text.h"
 #include "ops/json_put.h"
 #include "ops/store_json.h"
 
@@ -238,7 +239,7 @@ int report_write(FILE *out, const struct daemon_status *st, const struct report_
     (void)snprintf(digest, sizeof digest, "%016llx", (unsigned long long)m->example_digest);
     json_put(o, "example_digest", json_string(digest));
     json_put(o, "model_digest", json_string(st->version.digest));
-    char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
+    char *text = json_text_print(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9));
     json_decref(o);
     if (json_put_lost() || text == NULL) {
         free(text);

@@ -1,5 +1,7 @@
 #include "ops/score_json.h"
 
+#include "learner/model/json_text.h"
+
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -219,7 +221,6 @@ static int check_members(json_t *root, struct undine_err *err)
 
 int score_json_parse(struct score_json *s, const char *text, size_t len, struct undine_err *err)
 {
-    json_error_t why;
     json_decref(s->root);
     arena_reset(&s->arena);
     s->request = (struct undine_request){0};
@@ -228,10 +229,14 @@ int score_json_parse(struct score_json *s, const char *text, size_t len, struct 
         s->root = NULL;
         return no_memory(err);
     }
-    s->root = json_loadb((const char *)s->text.data, s->text.len, JSON_REJECT_DUPLICATES, &why);
+    s->root = NULL;
+    struct undine_err why = {.msg = "it is another value"};
+    if (json_text_parse(&s->root, (const char *)s->text.data, s->text.len, &why) == UNDINE_ENOMEM) {
+        return no_memory(err);
+    }
     if (!json_is_object(s->root)) {
         return undine_err_set(err, UNDINE_EINVAL, "the request is not one JSON object: %s",
-                              s->root == NULL ? why.text : "it is another value");
+                              why.msg);
     }
     json_t *user = json_object_get(s->root, "user");
     struct undine_request *r = &s->request;
@@ -275,7 +280,7 @@ void score_json_error(struct writer *out, const char *message)
     if (o == NULL) { /* a message that quotes what is not UTF-8 */
         o = json_pack("{s:s}", "error", "the request names what is no UTF-8 text");
     }
-    char *text = o != NULL ? json_dumps(o, JSON_COMPACT) : NULL;
+    char *text = o != NULL ? json_text_print(o, JSON_COMPACT) : NULL;
     if (text != NULL) {
         writer_bytes(out, text, strlen(text));
     } else {

@@ -1,5 +1,7 @@
 #include "scorer/scorer.h"
 
+#include "learner/model/json_text.h"
+
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -67,7 +69,7 @@ static char *describe(const struct manifest *m)
         m->digest, "trained_seq", (json_int_t)m->trained_seq, "examples", (json_int_t)m->examples,
         "event_time_ms", (json_int_t)m->event_time_ms, "created_ms", (json_int_t)m->created_ms,
         "rows", rows(m), "fields", fields(&m->schema), "sequences", sequences(&m->schema));
-    char *text = o != NULL ? json_dumps(o, JSON_COMPACT) : NULL;
+    char *text = o != NULL ? json_text_print(o, JSON_COMPACT) : NULL;
     json_decref(o);
     return text;
 }

@@ -1,5 +1,7 @@
 #include "learner/model/json_text.h"
 
+#include "base/bytes.h"
+
 #include <stdlib.h>
 
 /* Jansson says "out of memory" of some allocations that it does not get, but of a string or a
@@ -22,4 +24,23 @@ int json_text_parse(json_t **out, const char *text, size_t len, struct undine_er
         return undine_err_set(err, UNDINE_ENOMEM, "no memory to read %zu bytes of JSON", len);
     }
     return undine_err_set(err, UNDINE_ECORRUPT, "line %d: %s", why.line, why.text);
+}
+
+static int take(const char *piece, size_t len, void *payload)
+{
+    writer_bytes(payload, piece, len); /* which remembers what had no room */
+    return 0;
+}
+
+char *json_text_print(const json_t *json, size_t flags)
+{
+    struct writer w;
+    writer_init(&w);
+    bool ok = json != NULL && json_dump_callback(json, take, &w, flags) == 0;
+    writer_bytes(&w, "", 1);
+    if (!ok || w.bad) {
+        writer_release(&w);
+        return NULL;
+    }
+    return (char *)w.data;
 }

@@ -11,4 +11,8 @@
  * UNDINE_ENOMEM: it is not, as far as anybody can tell. */
 int json_text_parse(json_t **out, const char *text, size_t len, struct undine_err *err);
 
+/* As json_dumps, which leaves a member's name out where it has no memory for it: the whole text, or
+ * NULL where memory is out or json is NULL.  The caller frees it. */
+char *json_text_print(const json_t *json, size_t flags);
+
 #endif

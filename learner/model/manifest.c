@@ -95,7 +95,7 @@ static void put_owned(struct writer *w, const char *name, char *value)
 static char *schema_text(const struct schema *s)
 {
     json_t *json = schema_to_json(s);
-    char *text = json != NULL ? json_dumps(json, JSON_COMPACT) : NULL;
+    char *text = json != NULL ? json_text_print(json, JSON_COMPACT) : NULL;
     json_decref(json);
     return text;
 }
@@ -103,7 +103,7 @@ static char *schema_text(const struct schema *s)
 static char *string_text(const char *s)
 {
     json_t *json = json_string(s);
-    char *text = json != NULL ? json_dumps(json, JSON_ENCODE_ANY) : NULL;
+    char *text = json != NULL ? json_text_print(json, JSON_ENCODE_ANY) : NULL;
     json_decref(json);
     return text;
 }
@@ -276,7 +276,7 @@ static int parse_model(struct manifest *m, const json_t *root, struct undine_err
     if (rc < 0) {
         return rc;
     }
-    char *text = json_dumps(model, JSON_COMPACT);
+    char *text = json_text_print(model, JSON_COMPACT);
     if (text == NULL) {
         return no_memory(err);
     }
@@ -382,9 +382,9 @@ static int parse_texts(struct manifest *m, const json_t *root, struct undine_err
     if (rc < 0) {
         return rc;
     }
-    m->metrics_json = json_dumps(metrics, JSON_COMPACT);
-    m->positions_json = json_dumps(positions, JSON_COMPACT);
-    m->norms_json = norms != NULL ? json_dumps(norms, JSON_COMPACT) : NULL;
+    m->metrics_json = json_text_print(metrics, JSON_COMPACT);
+    m->positions_json = json_text_print(positions, JSON_COMPACT);
+    m->norms_json = norms != NULL ? json_text_print(norms, JSON_COMPACT) : NULL;
     return m->metrics_json == NULL || m->positions_json == NULL ||
                    (norms != NULL && m->norms_json == NULL)
                ? no_memory(err)

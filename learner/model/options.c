@@ -157,7 +157,7 @@ char *model_options_to_json(const struct model_options *o)
         "momentum", o->dice.momentum, "alpha", o->dice.alpha, "prelu_alpha", o->prelu_alpha,
         "sum_history", (int)o->sum_history, "product", (int)o->product, "linear", (int)o->linear,
         "seed", (json_int_t)o->seed);
-    char *text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
+    char *text = root != NULL ? json_text_print(root, JSON_COMPACT) : NULL;
     json_decref(root);
     return text;
 }

@@ -68,7 +68,7 @@ static int header_build(struct writer *w, const struct safetensors_tensor *const
         }
         offset += safetensors_bytes(order[i]);
     }
-    text = json_dumps(root, JSON_COMPACT);
+    text = json_text_print(root, JSON_COMPACT);
     if (text == NULL) {
         rc = no_memory(err);
         goto out;

@@ -77,12 +77,38 @@ static void test_mistakes_are_named(void **state)
     }
 }
 
+static void test_printed_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    json_t *json = NULL;
+    assert_int_equal(json_text_parse(&json, text, strlen(text), NULL), 0);
+    char *whole = json_text_print(json, JSON_COMPACT), *theirs = json_dumps(json, JSON_COMPACT);
+    assert_string_equal(whole, theirs);
+    assert_null(json_text_print(NULL, 0));
+    json_set_alloc_funcs(refusing_malloc, free);
+    asked = refused_at = 0;
+    char *again = json_text_print(json, JSON_COMPACT);
+    for (unsigned all = asked, n = 1; n <= all; n++) {
+        refused_at = n;
+        asked = 0;
+        char *got = json_text_print(json, JSON_COMPACT);
+        assert_true(got == NULL || strcmp(got, whole) == 0);
+        free(got);
+    }
+    json_set_alloc_funcs(malloc, free);
+    free(again);
+    free(whole);
+    free(theirs);
+    json_decref(json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_refused_memory_is_no_mistake_of_the_text),
         cmocka_unit_test(test_no_memory_at_all),
         cmocka_unit_test(test_mistakes_are_named),
+        cmocka_unit_test(test_printed_whole_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
