@@ -10,6 +10,11 @@ void commit_chain_encode(uint8_t out[COMMIT_CHAIN_BYTES], const struct commit_ch
     memcpy(out + 16, &c->to, sizeof c->to);
 }
 
+unsigned commit_chain_format(const void *data, size_t len)
+{
+    return len > 0 ? *(const uint8_t *)data : 0;
+}
+
 bool commit_chain_decode(struct commit_chain *out, const void *data, size_t len)
 {
     struct reader r = reader_of(data, len);

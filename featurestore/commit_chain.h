@@ -22,7 +22,9 @@ struct commit_chain {
 };
 
 void commit_chain_encode(uint8_t out[COMMIT_CHAIN_BYTES], const struct commit_chain *c);
-/* false: these bytes are no chain. */
+/* Format of stored bytes; 0 where they are no chain of any. */
+unsigned commit_chain_format(const void *data, size_t len);
+/* false: these bytes are no chain, or of another format. */
 bool commit_chain_decode(struct commit_chain *out, const void *data, size_t len);
 /* a, then b.  A broken one stays as it is. */
 struct commit_chain commit_chain_join(const struct commit_chain *a, const struct commit_chain *b);

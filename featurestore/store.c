@@ -71,6 +71,22 @@ static const char *chain_name(void *state)
     return "undine.commit_chain";
 }
 
+/* A link of a newer format among these?  What came of it is handed on as it is, for store_open to
+ * refuse by its name. */
+static char *chain_newer(const char *const *links, const size_t *lens, int n, unsigned char *ok,
+                         size_t *len)
+{
+    for (int i = 0; i < n; i++) {
+        if (commit_chain_format(links[i], lens[i]) > COMMIT_CHAIN_VERSION) {
+            char *out = malloc(lens[i]);
+            *ok = out != NULL;
+            *len = out != NULL ? lens[i] : 0;
+            return out != NULL ? memcpy(out, links[i], lens[i]) : NULL;
+        }
+    }
+    return NULL;
+}
+
 /* Bytes for RocksDB, which frees them; NULL (and *ok 0) where memory is out or these are no links.
  */
 static char *chain_merge_links(const char *first, size_t first_len, const char *const *links,
@@ -105,6 +121,11 @@ static char *chain_merge(void *state, const char *key, size_t key_len, const cha
                          size_t value_len, const char *const *links, const size_t *lens, int n,
                          unsigned char *ok, size_t *len)
 {
+    char *newer = chain_newer(&value, &value_len, value != NULL, ok, len);
+    newer = newer != NULL ? newer : chain_newer(links, lens, n, ok, len);
+    if (newer != NULL) {
+        return newer;
+    }
     if (value == NULL) {
         return chain_merge_partly(state, key, key_len, links, lens, n, ok, len);
     }
@@ -128,7 +149,11 @@ static int chain_read(struct store *s, enum store_family f, struct commit_chain 
     struct writer value;
     writer_init(&value);
     int rc = store_get(s, f, chain_key, 0, &value, err);
-    if (rc > 0 && !commit_chain_decode(out, value.data, value.len)) {
+    unsigned format = rc > 0 ? commit_chain_format(value.data, value.len) : 0;
+    if (format > COMMIT_CHAIN_VERSION) {
+        rc = undine_err_version(err, "chain of commits", format, COMMIT_CHAIN_VERSION);
+        (void)undine_err_prefix(err, "store: family `%s`", family_names[f]);
+    } else if (rc > 0 && !commit_chain_decode(out, value.data, value.len)) {
         rc = undine_err_set(err, UNDINE_ECORRUPT, "store: the chain of commits of `%s` is damaged",
                             family_names[f]);
     }
@@ -264,6 +289,10 @@ static int check_families(const struct store *s, const char *dir, struct undine_
     }
     int rc = UNDINE_OK;
     for (size_t i = 0; rc == UNDINE_OK && i < n; i++) {
+        if (names[i] == NULL) { /* RocksDB's copy of it had no memory */
+            rc = undine_err_set(err, UNDINE_ENOMEM, "store: out of memory");
+            break;
+        }
         int f = 0;
         while (f < HANDLES && strcmp(names[i], family_names[f]) != 0) {
             f++;

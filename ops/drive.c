@@ -122,6 +122,8 @@ static int run_daemon(const struct drive_options *opt, const struct config *conf
     }
     if (rc == UNDINE_OK) {
         rc = open_daemon(&d, &options, err);
+        /* Read again, a damaged state is no better: nobody should start it again and again. */
+        rc = rc == UNDINE_ECORRUPT ? UNDINE_ESTATE : rc;
     }
     if (rc == UNDINE_OK) {
         rc = daemon_start(d, err);

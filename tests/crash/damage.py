@@ -2,8 +2,8 @@
 """damage.py [--rounds N] [--seed S] [--events N] [--keep]: files of a state are cut, flipped, lost or from another time.
 
 The state is that of a replay in its middle.  Where nothing but what can be made again is damaged, the next replay must go on
-to the examples, the counters and the model of one without damage; else it may also refuse, with exit code 1 (damaged) or 4
-(no version fits the store) and one line that says what is wrong.  It must never end with anything else."""
+to the examples, the counters and the model of one without damage; else it may also refuse, with exit code 4 (a person is
+needed: ops/undine.service starts it no more) and one line that says what is wrong.  It must never end with anything else."""
 import argparse
 import os
 import random
@@ -12,7 +12,7 @@ import shutil
 import disk_image
 from state_run import Failed, World, finish, say
 
-REFUSALS = (1, 4)
+REFUSALS = (4,)
 
 
 class States:

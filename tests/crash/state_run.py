@@ -68,11 +68,27 @@ class World:
         shutil.rmtree(self.work, ignore_errors=True)
         os.makedirs(self.work)
 
-    def replay(self, state=None, wrap=None, timeout_s=60, options=()):
-        """Replay the stream; wrap: environment of the wrapped run."""
+    def command(self, state, options):
         command = [self.undine, "replay", "--config", self.config, "--input", self.input, "--state", state or self.state]
         for option in [*OPTIONS, *options]:
             command += ["-o", option]
+        return command
+
+    def start(self, options=()):
+        """A replay that goes on while something is done to it."""
+        return subprocess.Popen(self.command(None, options), env=self.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def end(self, child, timeout_s=60):
+        try:
+            out, err = child.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as e:
+            child.kill()
+            raise Failed(f"hangs for {timeout_s} s") from e
+        return Outcome(child.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
+
+    def replay(self, state=None, wrap=None, timeout_s=60, options=()):
+        """Replay the stream; wrap: environment of the wrapped run."""
+        command = self.command(state, options)
         env = self.env
         if wrap is not None:
             env = {**env, "LD_PRELOAD": self.wrap, "UNDINE_IO_DIR": self.work, **wrap}

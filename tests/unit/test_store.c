@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "featurestore/commit_chain.h"
 #include "featurestore/store.h"
 #include "tests/support/store_fixture.h"
 
@@ -234,6 +235,49 @@ static void what_is_no_store_of_ours_is_refused(void **state)
     assert_non_null(strstr(err.msg, "format 1"));
 }
 
+static void a_newer_chain_of_commits_is_refused_by_name(void **state)
+{
+    (void)state;
+    struct undine_err err;
+    struct store_options opt = {.dir = dir};
+    uint8_t link[COMMIT_CHAIN_BYTES + 8] = {COMMIT_CHAIN_VERSION + 1}; /* and longer than ours */
+    struct store *s = fixture_store(dir);
+    store_put(s, STORE_EXAMPLE, "", 0, link, sizeof link);
+    assert_int_equal(store_write(s, &err), UNDINE_OK); /* our own link behind it */
+    store_close(s);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(store_open(&s, &opt, &err), UNDINE_EVERSION);
+        assert_non_null(
+            strstr(err.msg, "family `example`: chain of commits: found format version 2"));
+        assert_int_equal(open_read_only(&s, &err), UNDINE_EVERSION);
+    }
+}
+
+/* RocksDB copies the families' names with strdup; in front of the C library's. */
+static bool no_copies;
+
+__attribute__((visibility("default"))) char *strdup(const char *text)
+{
+    size_t bytes = strlen(text) + 1;
+    char *copy = no_copies ? NULL : malloc(bytes);
+    return copy != NULL ? memcpy(copy, text, bytes) : NULL;
+}
+
+static void a_name_without_memory_is_no_family(void **state)
+{
+    (void)state;
+    struct undine_err err;
+    struct store_options opt = {.dir = dir};
+    struct store *s = fixture_store(dir);
+    store_close(s);
+    no_copies = true;
+    int rc = store_open(&s, &opt, &err);
+    no_copies = false;
+    assert_int_equal(rc, UNDINE_ENOMEM);
+    assert_int_equal(store_open(&s, &opt, &err), UNDINE_OK);
+    store_close(s);
+}
+
 /* Remove the files of the store that end so; how many there were. */
 static int remove_files(const char *ending)
 {
@@ -397,6 +441,8 @@ int main(int argc, char **argv)
         TEST(meta_is_scanned_by_prefix),
         TEST(read_only_beside_a_live_writer),
         TEST(what_is_no_store_of_ours_is_refused),
+        TEST(a_newer_chain_of_commits_is_refused_by_name),
+        TEST(a_name_without_memory_is_no_family),
         TEST(families_at_different_commits_are_refused),
         TEST(read_only_beside_a_live_writer),
         TEST(a_damaged_store_is_corrupt),
