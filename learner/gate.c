@@ -2,6 +2,7 @@
 
 #include "learner/gate_window.h"
 #include "learner/metrics.h"
+#include "learner/model/json_text.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -227,9 +228,9 @@ char *gate_json(const struct gate_options *opt, const struct gate_figures *f,
                           "not_finite", (json_int_t)f->not_finite, "norm_ratio",
                           number(f->norm_ratio), "norm_name", f->norm_name, "rows",
                           (json_int_t)f->rows, "rows_published", (json_int_t)f->rows_published);
-    char *text = o != NULL
-                     ? json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9))
-                     : NULL;
+    char *text =
+        o != NULL ? json_text_print(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9))
+                  : NULL;
     json_decref(o);
     return text;
 }

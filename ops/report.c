@@ -79,7 +79,7 @@ static void put_side(json_t *o, const char *name, const struct gate_side *s)
     put_real(to, "logloss", s->logloss);
     put_real(to, "gauc", s->gauc);
     put_real(to, "calibration", s->calibration);
-    (void)json_object_set_new(o, name, to);
+    json_put(o, name, to);
 }
 
 static void put_gate(json_t *o, const struct publish_gate_status *g)
@@ -91,14 +91,13 @@ static void put_gate(json_t *o, const struct publish_gate_status *g)
     put_u64(to, "failed", g->failed);
     put_u64(to, "refused", g->refused);
     put_u64(to, "version", g->version);
-    (void)json_object_set_new(
-        to, "verdict", judged ? json_string(GATE_VERDICT_NAME[g->verdict.kind]) : json_null());
-    (void)json_object_set_new(to, "why", json_string(g->verdict.why));
+    json_put(to, "verdict", judged ? json_string(GATE_VERDICT_NAME[g->verdict.kind]) : json_null());
+    json_put(to, "why", json_string(g->verdict.why));
     put_u64(to, "examples", g->figures.examples);
     put_side(to, "learner", &g->figures.learner);
     put_side(to, "published", &g->figures.published);
     put_real(to, "norm_ratio", g->figures.norm_ratio);
-    (void)json_object_set_new(o, "gate", to);
+    json_put(o, "gate", to);
 }
 
 static void put_attention(json_t *o, const struct trainer_metrics *m)
@@ -230,7 +229,7 @@ int report_write(FILE *out, const struct daemon_status *st, const struct report_
     put_u64(o, "version_published", st->version_published);
     put_u64(o, "versions_held", st->versions_held);
     put_u64(o, "rollbacks", st->rollbacks);
-    (void)json_object_set_new(o, "publication_held", json_boolean(st->publication_held));
+    json_put(o, "publication_held", json_boolean(st->publication_held));
     char kernels[BLAS_KERNELS_MAX];
     blas_kernels(kernels, sizeof kernels);
     json_put(o, "kernels", json_string(kernels));

@@ -405,7 +405,7 @@ static int parse_gate(struct manifest *m, const json_t *root, struct undine_err 
         return undine_err_set(err, UNDINE_ECORRUPT, "`gate` has no `mode` or no `verdict`");
     }
     m->refused = strcmp(mode, "enforce") == 0 && strcmp(verdict, "refuse") == 0;
-    m->gate_json = json_dumps(gate, JSON_COMPACT | JSON_REAL_PRECISION(9));
+    m->gate_json = json_text_print(gate, JSON_COMPACT | JSON_REAL_PRECISION(9));
     return m->gate_json != NULL ? UNDINE_OK : no_memory(err);
 }
 
