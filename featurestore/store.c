@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/fault.h"
+#include "featurestore/chain_merge.h"
 #include "featurestore/commit_chain.h"
 
 #include <pthread.h>
@@ -59,78 +60,6 @@ static size_t at_least(uint64_t value, size_t least)
 }
 
 /* ---- the chain of commits ---- */
-
-static void chain_ignore(void *state)
-{
-    (void)state;
-}
-
-static const char *chain_name(void *state)
-{
-    (void)state;
-    return "undine.commit_chain";
-}
-
-/* A link of a newer format among these?  What came of it is handed on as it is, for store_open to
- * refuse by its name. */
-static char *chain_newer(const char *const *links, const size_t *lens, int n, unsigned char *ok,
-                         size_t *len)
-{
-    for (int i = 0; i < n; i++) {
-        if (commit_chain_format(links[i], lens[i]) > COMMIT_CHAIN_VERSION) {
-            char *out = malloc(lens[i]);
-            *ok = out != NULL;
-            *len = out != NULL ? lens[i] : 0;
-            return out != NULL ? memcpy(out, links[i], lens[i]) : NULL;
-        }
-    }
-    return NULL;
-}
-
-/* Bytes for RocksDB, which frees them; NULL (and *ok 0) where memory is out or these are no links.
- */
-static char *chain_merge_links(const char *first, size_t first_len, const char *const *links,
-                               const size_t *lens, int n, unsigned char *ok, size_t *len)
-{
-    struct commit_chain all, next;
-    uint8_t *out = malloc(COMMIT_CHAIN_BYTES);
-    bool good = out != NULL && commit_chain_decode(&all, first, first_len);
-    for (int i = 0; good && i < n; i++) {
-        good = commit_chain_decode(&next, links[i], lens[i]);
-        all = commit_chain_join(&all, &next);
-    }
-    *ok = good;
-    *len = good ? COMMIT_CHAIN_BYTES : 0;
-    if (!good) {
-        free(out);
-        return NULL;
-    }
-    commit_chain_encode(out, &all);
-    return (char *)out;
-}
-
-static char *chain_merge_partly(void *state, const char *key, size_t key_len,
-                                const char *const *links, const size_t *lens, int n,
-                                unsigned char *ok, size_t *len)
-{
-    (void)state, (void)key, (void)key_len;
-    return chain_merge_links(links[0], lens[0], links + 1, lens + 1, n - 1, ok, len);
-}
-
-static char *chain_merge(void *state, const char *key, size_t key_len, const char *value,
-                         size_t value_len, const char *const *links, const size_t *lens, int n,
-                         unsigned char *ok, size_t *len)
-{
-    char *newer = chain_newer(&value, &value_len, value != NULL, ok, len);
-    newer = newer != NULL ? newer : chain_newer(links, lens, n, ok, len);
-    if (newer != NULL) {
-        return newer;
-    }
-    if (value == NULL) {
-        return chain_merge_partly(state, key, key_len, links, lens, n, ok, len);
-    }
-    return chain_merge_links(value, value_len, links, lens, n, ok, len);
-}
 
 static void chain_stage(struct store *s)
 {
@@ -232,8 +161,8 @@ static rocksdb_options_t *family_options_create(const struct store *s, int famil
         o, at_least(write_buffer_bytes / share[family], (size_t)256 << 10));
     rocksdb_options_set_max_write_buffer_number(o, 3);
     rocksdb_options_set_merge_operator(
-        o, rocksdb_mergeoperator_create(NULL, chain_ignore, chain_merge, chain_merge_partly, NULL,
-                                        chain_name));
+        o, rocksdb_mergeoperator_create(NULL, chain_merge_ignore, chain_merge_wholly,
+                                        chain_merge_partly, NULL, chain_merge_name));
     return o;
 }
 

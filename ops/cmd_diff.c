@@ -1,6 +1,6 @@
 /* cmd_diff.c: `undine diff A B`: what is different between two versions, as a text or as JSON. */
-#include "ops/args.h"
 #include "learner/model/json_text.h"
+#include "ops/args.h"
 #include "ops/cmd.h"
 #include "ops/version_diff.h"
 
@@ -175,9 +175,9 @@ static void say_pairs(const char *title, const json_t *pairs)
     json_object_foreach((json_t *)(uintptr_t)pairs, name, pair)
     {
         char *a = json_text_print(json_array_get(pair, 0),
-                             JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
+                                  JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
         char *b = json_text_print(json_array_get(pair, 1),
-                             JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
+                                  JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
         (void)printf("  %s: %s -> %s\n", name, a != NULL ? a : "?", b != NULL ? b : "?");
         free(a);
         free(b);
@@ -239,9 +239,10 @@ static int say(const struct version_diff *d, const struct side *a, const struct 
                struct undine_err *err)
 {
     json_t *o = diff_json(d, a, b);
-    char *text = json && o != NULL
-                     ? json_text_print(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9))
-                     : NULL;
+    char *text =
+        json && o != NULL
+            ? json_text_print(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(9))
+            : NULL;
     int rc = UNDINE_OK;
     if (o == NULL || (json && text == NULL)) {
         rc = undine_err_set(err, UNDINE_ENOMEM, "no memory for the differences");
