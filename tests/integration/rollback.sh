@@ -13,7 +13,7 @@ versions=$tmp/state/versions
 
 start() {
   "$UNDINE" run --config "$ROOT/configs/demo.yaml" --state "$tmp/state" -o brokers="$boot" -o http.listen="127.0.0.1:$port" \
-    -o snapshot.interval=300ms -o learner.frozen.sample=1 -o rollback.examples=1500 -o rollback.resume=calibration \
+    -o snapshot.interval=300ms -o snapshot.keep=40 -o learner.frozen.sample=1 -o rollback.examples=1500 -o rollback.resume=calibration \
     > "$tmp/run.json" 2>> "$tmp/run.log" &
   run=$!
   pids="$broker_pid $run"
@@ -41,7 +41,7 @@ produce() {
   until_metric events_total -eq "$produced"
 }
 
-"$UNDINE" generate --events 40000 --seed 6 --output "$tmp/events.jsonl" > "$tmp/generate.json" 2> "$tmp/generate.log"
+"$UNDINE" generate --events 48000 --seed 6 --output "$tmp/events.jsonl" > "$tmp/generate.json" 2> "$tmp/generate.log"
 split -l 8000 --additional-suffix .jsonl "$tmp/events.jsonl" "$tmp/part_"
 
 # ---- by command, beside the daemon ----
@@ -88,13 +88,19 @@ until_metric version_published -gt "$bad"
 awk '/"kind":"click"/ && ++n % 10 { next } { print }' "$tmp/part_ae.jsonl" > "$tmp/lost.jsonl"
 "$UNDINE" produce --brokers "$boot" --input "$tmp/lost.jsonl" > "$tmp/produce.json" 2> "$tmp/produce.log"
 until_metric rollbacks_total -gt "$before"
+withdrawn=$(sed -n 's/.*"event":"rollback".*"from":\([0-9]*\).*"calibration".*/\1/p' "$versions/HISTORY" | tail -1)
+# The learner gets used to it, and publication goes on without a command.
+awk '/"kind":"click"/ && ++n % 10 { next } { print }' "$tmp/part_af.jsonl" > "$tmp/lost.jsonl"
+"$UNDINE" produce --brokers "$boot" --input "$tmp/lost.jsonl" > "$tmp/produce.json" 2> "$tmp/produce.log"
+until_metric resumes_total -ge 1
 stop
+[ "$(current)" -gt "$withdrawn" ] || fail "nothing was published after the hold: $(current)"
 python3 - "$versions/HISTORY" "$bad" "$to" << 'PY'
 import json, sys
 lines = [json.loads(l) for l in open(sys.argv[1])]
 bad, to = int(sys.argv[2]), int(sys.argv[3])
 events = [(l["event"], l.get("by")) for l in lines if l["event"] != "publish"]
-assert events[:3] == [("rollback", "command"), ("resume", "command"), ("rollback", "calibration")], events
+assert events[:3] == [("rollback", "command"), ("resume", "command"), ("rollback", "calibration")] and events[3] == ("resume", "calibration"), events
 by_hand = next(l for l in lines if l["event"] == "rollback")
 assert (by_hand["version"], by_hand["from"], by_hand["reason"]) == (to, bad, "clicks look wrong"), by_hand
 withdrawn = set()
