@@ -46,7 +46,12 @@ static int roll_back(struct version_watch *w, uint64_t below, const char *reason
     struct version_act act = act_of(reason);
     struct undine_err err = {0};
     uint64_t from = 0, now = 0;
-    int rc = version_rollback_before(w->dir, below, &act, &from, &now, &err);
+    struct version_state state;
+    int rc = version_state(w->dir, &state, &err);
+    if (rc == UNDINE_OK && state.hold.held) { /* asked before it was known: one is enough */
+        return 0;
+    }
+    rc = version_rollback_before(w->dir, below, &act, &from, &now, &err);
     if (rc == UNDINE_OK) {
         say(w, 3, "version %" PRIu64 " is withdrawn and %" PRIu64 " published again: %s", from, now,
             reason);

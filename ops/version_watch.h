@@ -23,7 +23,8 @@ void version_watch_close(struct version_watch *w); /* does what it was asked for
 
 void version_watch_status(struct version_watch *w, struct version_watch_status *out);
 /* Go back to the newest version published before `below` (0 = the published one); where there is
- * none, publication is put on hold.  Any thread; what was asked for last counts. */
+ * none, publication is put on hold.  Nothing where it is on hold already.  Any thread; what was
+ * asked for last counts. */
 void version_watch_roll_back(struct version_watch *w, uint64_t below, const char *reason);
 void version_watch_resume(struct version_watch *w, const char *reason);
 
