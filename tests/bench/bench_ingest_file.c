@@ -79,7 +79,7 @@ struct pipeline {
 };
 
 static int pipeline_open(struct pipeline *p, const struct schema *schema, const char *dir,
-                         const char *path, struct undine_err *err)
+                         const char *path, int sync_ms, struct undine_err *err)
 {
     struct decode_options decode = {.message_bytes_max = MESSAGE_BYTES_MAX};
     p->options = (struct ingest_options){
@@ -88,7 +88,7 @@ static int pipeline_open(struct pipeline *p, const struct schema *schema, const 
         .loop = {.poll_max = 1000,
                  .poll_timeout_ms = 10,
                  .commit_actions_max = 5000,
-                 .sync_interval_ms = 100,
+                 .sync_interval_ms = sync_ms,
                  .backlog_max = UINT64_MAX,
                  .malformed_samples = 16},
         .n_shards = 1,
@@ -139,7 +139,7 @@ static int64_t thread_cpu_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static int run_once(const struct schema *schema, const char *dir, const char *path,
+static int run_once(const struct schema *schema, const char *dir, const char *path, int sync_ms,
                     struct bench_ingest_result *out, double rates[2], struct undine_err *err)
 {
     struct pipeline p = {0};
@@ -148,7 +148,7 @@ static int run_once(const struct schema *schema, const char *dir, const char *pa
     if (mkdir(store_dir, 0755) != 0) {
         return undine_err_sys(err, UNDINE_EIO, errno, "%s", store_dir);
     }
-    int rc = pipeline_open(&p, schema, store_dir, path, err);
+    int rc = pipeline_open(&p, schema, store_dir, path, sync_ms, err);
     int64_t wall_ns = clock_monotonic_ns(), cpu_ns = thread_cpu_ns();
     while (rc >= 0) {
         rc = ingest_step(p.ingest, err);
@@ -197,7 +197,7 @@ int bench_ingest_run(struct bench_ingest_result *out, const struct bench_ingest_
     }
     for (uint32_t i = 0; rc >= 0 && i < runs; i++) {
         double rates[2] = {0};
-        rc = run_once(&schema, dir, path, out, rates, err);
+        rc = run_once(&schema, dir, path, opt->sync_ms, out, rates, err);
         wall[i] = rates[0];
         cpu[i] = rates[1];
     }

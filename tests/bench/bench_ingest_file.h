@@ -1,9 +1,10 @@
 /* bench_ingest_file.h: how many events a second go from a file through the commit, on one core.
  *
- * The stream of `undine generate` lies in a file (written before the clock starts, so it is in the page
- * cache).  Timed is all that the ingest thread does with it: read lines, decode, order, join, write
- * sequences, arrivals and examples in one batch a commit, WAL sync every 100 ms.  Examples are taken
- * as learned at once, so that the log is trimmed as in a daemon whose learner keeps up. */
+ * The stream of `undine generate` lies in a file (written before the clock starts, so it is in the
+ * page cache).  Timed is all that the ingest thread does with it: read lines, decode, order, join,
+ * write sequences, arrivals and examples in one batch a commit, WAL sync every 100 ms.  Examples
+ * are taken as learned at once, so that the log is trimmed as in a daemon whose learner keeps up.
+ */
 #ifndef UNDINE_TESTS_BENCH_INGEST_FILE_H
 #define UNDINE_TESTS_BENCH_INGEST_FILE_H
 
@@ -16,6 +17,7 @@ struct bench_ingest_options {
     uint32_t users;
     const char *dir; /* where the file and the store are made */
     uint32_t runs;   /* 1..BENCH_INGEST_RUNS_MAX */
+    int sync_ms;     /* WAL sync at least this often; 0 = each commit */
 };
 
 enum { BENCH_INGEST_RUNS_MAX = 100 };
