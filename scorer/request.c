@@ -224,6 +224,7 @@ static int bags_clear(struct request_bags *b, struct undine_err *err)
 /* Which feature fills which field, and for the feature at place i of a list the field of last time:
  * callers mostly pass the same names in the same order, and often the same pointers. */
 struct naming {
+    struct request_fault *fault;
     const struct undine_feature *of_field[SCHEMA_FIELDS_MAX];
     struct {
         const char *name;
@@ -241,6 +242,7 @@ static int find_field(const struct schema *s, struct naming *names, size_t place
     }
     int field = schema_field_find(s, name);
     if (field < 0) {
+        names->fault->field = name;
         return undine_err_set(err, UNDINE_EINVAL, "the model has no field `%s`", name);
     }
     if (place < SCHEMA_FIELDS_MAX) {
@@ -269,10 +271,12 @@ static int name_features(const struct schema *s, struct naming *names, enum sche
             return rc;
         }
         if (s->fields[field].group != group) {
+            names->fault->field = feature->field;
             return undine_err_set(err, UNDINE_EINVAL, "field `%s` belongs to the %s, not to the %s",
                                   feature->field, GROUPS[s->fields[field].group], GROUPS[group]);
         }
         if (names->of_field[field] != NULL) {
+            names->fault->field = feature->field;
             return undine_err_set(err, UNDINE_EINVAL, "field `%s` is given twice", feature->field);
         }
         names->of_field[field] = feature;
@@ -287,8 +291,9 @@ static int add_shared(struct request *r, enum schema_group group,
                       const struct undine_features *features, const struct undine_value *user_id,
                       size_t n, struct undine_err *err)
 {
-    struct naming names = {0};
+    struct naming names = {.fault = &r->fault};
     struct undine_feature id = {.values = user_id, .n_values = 1};
+    r->fault.part = group == SCHEMA_USER ? "user" : "context";
     int rc = name_features(r->schema, &names, group, features, err);
     for (uint32_t f = 0; rc == UNDINE_OK && f < r->schema->n_fields; f++) {
         const struct schema_field *field = &r->schema->fields[f];
@@ -308,9 +313,11 @@ static int add_shared(struct request *r, enum schema_group group,
 static int add_candidates(struct request *r, const struct undine_request *in,
                           struct undine_err *err)
 {
-    struct naming names = {0};
+    struct naming names = {.fault = &r->fault};
     int rc = UNDINE_OK;
+    r->fault.part = "candidates";
     for (size_t i = 0; rc == UNDINE_OK && i < in->n_candidates; i++) {
+        r->fault.item = i;
         rc = name_features(r->schema, &names, SCHEMA_CANDIDATE, &in->candidates[i], err);
         for (uint32_t f = 0; rc == UNDINE_OK && f < r->schema->n_fields; f++) {
             if (r->schema->fields[f].group == SCHEMA_CANDIDATE) {
@@ -347,6 +354,7 @@ static int first_step(const struct schema *s, const struct schema_sequence *q, s
     for (uint32_t n = 0; n < q->length && first > 0;) {
         int rc = name_features(s, names, SCHEMA_CANDIDATE, &in->steps[--first], err);
         if (rc < 0) {
+            names->fault->item = first;
             (void)undine_err_prefix(err, "step %zu of sequence `%s`", first, in->name);
             return rc;
         }
@@ -361,7 +369,7 @@ static int add_sequence(struct request *r, uint32_t which, const struct undine_s
 {
     const struct schema_sequence *q = &r->schema->sequences[which];
     struct request_sequence *to = &r->sequence[which];
-    struct naming names = {0};
+    struct naming names = {.fault = &r->fault};
     size_t step = 0;
     if (to->step_offset[1] > 0) {
         return undine_err_set(err, UNDINE_EINVAL, "sequence `%s` is given twice", in->name);
@@ -381,11 +389,51 @@ static int add_sequence(struct request *r, uint32_t which, const struct undine_s
     return rc;
 }
 
+/* A bag of ids as they are stored; those of the step that is read begin at *ids. */
+static int add_id_bag(struct request *r, struct request_bags *b, uint32_t table, uint32_t n,
+                      const uint64_t **ids, struct undine_err *err)
+{
+    int rc = bags_room(b, b->n_bags + 1, b->n_rows + n, err);
+    for (uint32_t i = 0; rc == UNDINE_OK && i < n; i++) {
+        if (!table_row_of(&r->table[table], (*ids)[i], &b->row[b->n_rows + i])) {
+            return no_memory(err);
+        }
+    }
+    if (rc == UNDINE_OK) {
+        b->n_rows += n;
+        *ids += n;
+        bags_end(b);
+    }
+    return rc;
+}
+
+/* The steps of one sequence, whose ids the decoder has made distinct and not too many. */
+static int add_steps(struct request *r, uint32_t which, const struct request_steps *in,
+                     struct undine_err *err)
+{
+    const struct schema_sequence *q = &r->schema->sequences[which];
+    struct request_sequence *to = &r->sequence[which];
+    const uint64_t *at = in->words;
+    int rc = UNDINE_OK;
+    UNDINE_ASSERT(in->n_steps <= q->length);
+    for (uint32_t i = 0; rc == UNDINE_OK && i < in->n_steps; i++) {
+        uint64_t counts = at[1];
+        at += 2;
+        for (uint32_t k = 0; rc == UNDINE_OK && k < q->n_fields; k++) {
+            rc = add_id_bag(r, &to->step[k], q->table[k], (uint32_t)(counts >> (8 * k)) & 0xff, &at,
+                            err);
+        }
+    }
+    to->step_offset[1] = in->n_steps;
+    return rc;
+}
+
 static int add_sequences(struct request *r, const struct undine_request *in, struct undine_err *err)
 {
     int rc = UNDINE_OK;
     for (size_t i = 0; rc == UNDINE_OK && i < in->n_sequences; i++) {
         const char *name = in->sequences[i].name;
+        r->fault = (struct request_fault){"sequences", name, NULL, SIZE_MAX};
         int which = name != NULL ? schema_sequence_find(r->schema, name) : -1;
         if (which < 0) {
             return undine_err_set(err, UNDINE_EINVAL, "the model has no sequence `%s`",
@@ -453,9 +501,11 @@ static void fill_batch(struct request *r, const struct model_options *model, siz
 }
 
 int request_build(struct request *r, const struct version_reader *version,
-                  const struct undine_request *in, struct undine_err *err)
+                  const struct undine_request *in, const struct request_steps *steps,
+                  struct undine_err *err)
 {
     size_t n = in->n_candidates;
+    r->fault = (struct request_fault){"candidates", NULL, NULL, SIZE_MAX};
     if (n > REQUEST_CANDIDATES_MAX) {
         return undine_err_set(err, UNDINE_EINVAL, "the request has %zu candidates, at most %d fit",
                               n, REQUEST_CANDIDATES_MAX);
@@ -471,8 +521,11 @@ int request_build(struct request *r, const struct version_reader *version,
     if (rc == UNDINE_OK) {
         rc = add_candidates(r, in, err);
     }
-    if (rc == UNDINE_OK) {
+    if (rc == UNDINE_OK && steps == NULL) {
         rc = add_sequences(r, in, err);
+    }
+    for (uint32_t i = 0; rc == UNDINE_OK && steps != NULL && i < r->schema->n_sequences; i++) {
+        rc = add_steps(r, i, &steps[i], err);
     }
     for (uint32_t i = 0; rc == UNDINE_OK && i < r->schema->n_tables; i++) {
         if (!table_gather(&r->table[i], &version->table[i], &version->manifest.row_init[i])) {

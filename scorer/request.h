@@ -33,6 +33,21 @@ struct request_sequence {
     uint32_t step_offset[2];
 };
 
+/* Steps of one sequence whose ids are hashes already, as the store of users and the example log
+ * hold them: a step is words: its time, a word of counts (one byte a field of the sequence), the
+ * ids. */
+struct request_steps {
+    const uint64_t *words; /* oldest step first */
+    uint32_t n_steps;      /* not above the sequence's length */
+};
+
+/* Where in a request the fault lies that UNDINE_EINVAL is about.  Borrowed from it. */
+struct request_fault {
+    const char *part; /* "user", "context", "candidates", "sequences"; NULL = the whole */
+    const char *sequence, *field; /* NULL = not one */
+    size_t item;                  /* candidate or step, SIZE_MAX = not one */
+};
+
 struct request {
     struct request_bags field[SCHEMA_FIELDS_MAX];
     struct request_sequence sequence[SCHEMA_SEQUENCES_MAX];
@@ -41,12 +56,15 @@ struct request {
     size_t zero_capacity;
     const struct schema *schema; /* of the request in hand */
     struct batch batch;
+    struct request_fault fault; /* of the last build that failed */
 };
 
-/* Fill r->batch for the version; it stays until the next call.  UNDINE_EINVAL names what is wrong
- * with the request, UNDINE_ENOMEM. */
+/* Fill r->batch for the version; it stays until the next call.  steps: NULL = the request's own
+ * sequences, else (n_sequences of the version's schema) and `in` has none.  UNDINE_EINVAL names
+ * what is wrong with the request, and r->fault where; UNDINE_ENOMEM. */
 int request_build(struct request *r, const struct version_reader *version,
-                  const struct undine_request *in, struct undine_err *err);
+                  const struct undine_request *in, const struct request_steps *steps,
+                  struct undine_err *err);
 void request_release(struct request *r); /* fine on a zeroed one */
 
 #endif

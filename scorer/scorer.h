@@ -53,6 +53,18 @@ struct undine_scorer {
 struct image *session_pin(struct undine_session *t);
 void session_unpin(struct undine_session *t);
 
+/* The sequences of a user as they are stored. */
+struct session_steps {
+    const struct request_steps *sequence; /* (n_sequences) */
+    uint64_t data_digest;                 /* of the schema that they were stored by */
+};
+
+/* undine_score; steps: NULL = the request's own sequences.  Where UNDINE_EINVAL is about the
+ * request, t->request.fault says which part of it.  UNDINE_ESTATE where the version's schema is
+ * another than that of the steps. */
+int session_score(struct undine_session *t, const struct undine_request *req,
+                  const struct session_steps *steps, float *prob, struct undine_err *err);
+
 /* From an error inside to one of the public header. */
 int scorer_error(struct undine_error *out, const struct undine_err *err, int rc);
 

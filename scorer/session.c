@@ -70,20 +70,41 @@ uint64_t undine_session_version(const struct undine_session *t)
     return t->version;
 }
 
-int undine_score(struct undine_session *t, const struct undine_request *req, float *prob,
-                 struct undine_error *error)
+static int check_schema(const struct schema *s, const struct session_steps *steps,
+                        struct undine_err *err)
 {
-    struct undine_err err = {0};
+    if (steps == NULL || schema_data_digest(s) == steps->data_digest) {
+        return UNDINE_OK;
+    }
+    return undine_err_set(err, UNDINE_ESTATE,
+                          "the published version has another schema than the stored users");
+}
+
+int session_score(struct undine_session *t, const struct undine_request *req,
+                  const struct session_steps *steps, float *prob, struct undine_err *err)
+{
     struct image *image = session_pin(t);
     t->version = image->number;
-    int rc = request_build(&t->request, image->reader, req, &err);
+    int rc = check_schema(&image->reader->manifest.schema, steps, err);
+    if (rc == UNDINE_OK) {
+        rc = request_build(&t->request, image->reader, req, steps == NULL ? NULL : steps->sequence,
+                           err);
+    }
     if (rc == UNDINE_OK && req->n_candidates > 0) {
         model_scratch_use(t->scratch, image->model);
-        rc = model_score(image->model, t->scratch, &t->request.batch, prob, &err);
+        rc = model_score(image->model, t->scratch, &t->request.batch, prob, err);
     }
     session_unpin(t);
     for (size_t i = 0; rc == UNDINE_OK && i < req->n_candidates; i++) {
         prob[i] = model_sigmoid(prob[i]);
     }
+    return rc;
+}
+
+int undine_score(struct undine_session *t, const struct undine_request *req, float *prob,
+                 struct undine_error *error)
+{
+    struct undine_err err = {0};
+    int rc = session_score(t, req, NULL, prob, &err);
     return scorer_error(error, &err, rc);
 }

@@ -28,7 +28,7 @@ LAYER_NAMES = ("base", "featurestore", "ingest", "learner", "scorer", "configs",
 HOMES = {
     "rocksdb/": {"featurestore/store.c"},
     "librdkafka/": {"ingest/source_kafka.c", "ingest/kafka_ask.c", "ops/kafka_producer.c", "ops/kafka_mock.c"},
-    "simdjson": {"ingest/*.cc", "ingest/*.cpp"},
+    "simdjson": {"ingest/*.cc", "ops/json_tape.cc"},
     "microhttpd": {"ops/http.c", "ops/http_call.c", "ops/http_inside.h"},
     "yaml.h": {"configs/*.c", "ops/import_mapping.c"},
     "cblas.h": {"learner/blas.c"},
