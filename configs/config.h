@@ -49,6 +49,10 @@ struct config {
     } rollback;
     struct {
         char listen[256]; /* "127.0.0.1:9187"; empty = no HTTP */
+        uint32_t threads;
+        uint64_t body_max;
+        char token_file[CONFIG_PATH_MAX]; /* empty = no token */
+        char tls_cert[CONFIG_PATH_MAX], tls_key[CONFIG_PATH_MAX]; /* both or none */
     } http;
 };
 

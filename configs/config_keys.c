@@ -725,6 +725,8 @@ static const struct config_key keys[] = {
          "every start reads it, and refuses another one. Ids that it does not hold have n = 1."},
 
 #include "configs/config_keys_watch.h"
+
+#include "configs/config_keys_http.h"
 };
 
 const struct config_key *config_keys(size_t *n)

@@ -119,12 +119,4 @@ SECTION("learner.guard", "When learning stops because the stream or the model is
 
 #include "configs/config_keys_gate.h"
 
-    SECTION("http", "Metrics, health and scoring over HTTP."),
-    {.path = "http.listen",
-     .type = CONFIG_STRING,
-     AT(http.listen),
-     RANGE(0, 255),
-     .fallback = "127.0.0.1:9187",
-     .doc = "Address and port; empty = no HTTP."},
-
 #endif

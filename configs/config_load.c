@@ -435,6 +435,12 @@ static int finish(struct loader *l)
                            "`http.listen` is `%s`, expected HOST:PORT, [IPV6]:PORT or :PORT",
                            c->http.listen);
     }
+    if ((c->http.tls_cert[0] == '\0') != (c->http.tls_key[0] == '\0')) {
+        struct config_where where =
+            place_of(l, c->http.tls_cert[0] == '\0' ? "http.tls_key" : "http.tls_cert");
+        return config_fail(l->err, &where,
+                           "`http.tls_cert` and `http.tls_key` go together: one of them is empty");
+    }
     int rc = config_entries_resolve(c, &l->declared, l->err);
     if (rc != UNDINE_OK) {
         return rc;

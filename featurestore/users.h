@@ -62,6 +62,10 @@ struct users_view {
 struct users_view users_view(const struct users *t, const struct user *u, uint32_t sequence,
                              int64_t time_ms);
 
+/* The same of steps that are not in the table: of `all`, valid steps oldest first, the newest
+ * `length` with time < time_ms.  Any thread. */
+struct users_view users_view_before(const struct users_view *all, uint32_t length, int64_t time_ms);
+
 /* Put the changed users into the store's batch; users_commit after it was written, which also
  * evicts. */
 int users_stage(struct users *t, struct undine_err *err);

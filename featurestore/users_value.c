@@ -104,3 +104,17 @@ int users_decode(const struct schema *schema, const uint8_t *value, size_t len, 
     memcpy(views, found, sizeof found);
     return UNDINE_OK;
 }
+
+struct users_view users_view_before(const struct users_view *all, uint32_t length, int64_t time_ms)
+{
+    const uint64_t *end = all->words, *first = all->words;
+    uint32_t n = 0;
+    while (n < all->n_steps && (int64_t)end[0] < time_ms) {
+        end += step_words(end);
+        n++;
+    }
+    for (; n > length; n--) {
+        first += step_words(first);
+    }
+    return (struct users_view){first, (size_t)(end - first), n};
+}

@@ -140,7 +140,7 @@ static int start_daemon(struct demo *d, struct undine_err *err)
     int rc = daemon_open(&d->daemon, &opt, err);
     if (rc == UNDINE_OK && d->config->http.listen[0] != '\0') {
         struct undine_err taken;
-        if (web_open(&d->web, d->config->http.listen, NULL, &taken) != UNDINE_OK) {
+        if (web_open(&d->web, d->config, NULL, &taken) != UNDINE_OK) {
             (void)printf("no HTTP: %s\n", taken.msg); /* the demo does not need it */
         }
     }
@@ -148,7 +148,7 @@ static int start_daemon(struct demo *d, struct undine_err *err)
         rc = daemon_start(d->daemon, err);
     }
     if (rc == UNDINE_OK) {
-        web_attach(d->web, d->daemon);
+        rc = web_attach(d->web, d->daemon, err);
     }
     d->probe.versions_dir = d->daemon != NULL ? daemon_versions_dir(d->daemon) : NULL;
     return rc;

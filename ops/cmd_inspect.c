@@ -9,6 +9,7 @@
 #include "ops/json_put.h"
 #include "ops/store_digest.h"
 #include "ops/store_json.h"
+#include "ops/user_json.h"
 #include "ops/verify.h"
 
 #include <errno.h>
@@ -203,30 +204,6 @@ static int inspect_dump(struct inspect *in)
 
 /* ---- one user ---- */
 
-static json_t *steps_json(const struct schema *schema, const struct schema_sequence *q,
-                          const struct users_view *view)
-{
-    json_t *steps = json_array();
-    const uint64_t *w = view->words;
-    for (uint32_t i = 0; i < view->n_steps; i++) {
-        json_t *step = json_object();
-        json_put(step, "time", json_integer((json_int_t)w[0]));
-        uint64_t counts = w[1];
-        w += 2;
-        for (uint32_t f = 0; f < q->n_fields; f++) {
-            json_t *ids = json_array();
-            for (uint32_t n = (uint32_t)(counts >> (8 * f)) & 0xff; n > 0; n--) {
-                char hex[20];
-                (void)snprintf(hex, sizeof hex, "%016llx", (unsigned long long)*w++);
-                json_put_last(ids, json_string(hex));
-            }
-            json_put(step, schema->fields[q->field[f]].name, ids);
-        }
-        json_put_last(steps, step);
-    }
-    return steps;
-}
-
 static int print_user(struct inspect *in, const struct schema *schema, const struct writer *value)
 {
     struct users_view views[SCHEMA_SEQUENCES_MAX];
@@ -235,14 +212,7 @@ static int print_user(struct inspect *in, const struct schema *schema, const str
     writer_init(&words);
     int rc = users_decode(schema, value->data, value->len, &id, views, &words, &in->err);
     if (rc == UNDINE_OK) {
-        json_t *o = json_object(), *sequences = json_object();
-        json_put(o, "user", store_json_bytes(id.data, id.len));
-        for (uint32_t s = 0; s < schema->n_sequences; s++) {
-            json_put(sequences, schema->sequences[s].name,
-                     steps_json(schema, &schema->sequences[s], &views[s]));
-        }
-        json_put(o, "sequences", sequences);
-        rc = print(o, in);
+        rc = print(user_json(schema, id.data, id.len, views), in);
     }
     writer_release(&id);
     writer_release(&words);

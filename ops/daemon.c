@@ -628,6 +628,11 @@ bool daemon_healthy(struct daemon *d)
     return healthy;
 }
 
+struct live_users daemon_live_users(const struct daemon *d)
+{
+    return (struct live_users){.store = d->store, .ingest = d->ingest, .schema = &d->config->schema};
+}
+
 const char *daemon_versions_dir(const struct daemon *d)
 {
     return d->versions_dir;

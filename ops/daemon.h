@@ -14,6 +14,7 @@
 #include "configs/config.h"
 #include "learner/norms.h"
 #include "learner/version.h"
+#include "ops/live_users.h"
 #include "ops/publish_gate.h"
 
 #include <stdbool.h>
@@ -78,6 +79,8 @@ void daemon_status(struct daemon *d, struct daemon_status *out); /* any thread *
 void daemon_slices(struct daemon *d, struct trainer_slices *out); /* any thread */
 void daemon_norms(struct daemon *d, struct norms *out); /* of the newest version; any thread */
 bool daemon_healthy(struct daemon *d); /* no thread has failed; any thread, cheap */
+/* Where the users that it knows are read; until daemon_close. */
+struct live_users daemon_live_users(const struct daemon *d);
 const char *daemon_versions_dir(const struct daemon *d);
 
 #endif

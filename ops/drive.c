@@ -118,7 +118,7 @@ static int run_daemon(const struct drive_options *opt, const struct config *conf
     int64_t begun_ns = clock_monotonic_ns();
     int rc = UNDINE_OK;
     if (opt->http && config->http.listen[0] != '\0') {
-        rc = web_open(&web, config->http.listen, &progress, err);
+        rc = web_open(&web, config, &progress, err);
     }
     if (rc == UNDINE_OK) {
         rc = open_daemon(&d, &options, err);
@@ -129,7 +129,9 @@ static int run_daemon(const struct drive_options *opt, const struct config *conf
         rc = daemon_start(d, err);
     }
     if (rc == UNDINE_OK) {
-        web_attach(web, d);
+        rc = web_attach(web, d, err);
+    }
+    if (rc == UNDINE_OK) {
         watch(d);
         rc = daemon_finish(d, err);
     }

@@ -2,8 +2,9 @@
  *
  * libmicrohttpd calls http_call when the headers have come, again for every piece of the body, and
  * once more at its end.  An answer at the first call ends the connection, since the body that
- * follows is not read; so only a body that is declared to be too large is answered there, and any
- * other that nobody will look at is read and forgotten. */
+ * follows is not read, and a client that still sends it may not see the answer.  So only a body
+ * that is declared to be far too large is answered there, and any other that nobody will look at is
+ * read and forgotten. */
 #include "ops/http_inside.h"
 #include "ops/http_problem.h"
 
@@ -12,6 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+
+/* A declared body that is so many times too large is not even read to be forgotten. */
+enum { FORGOTTEN_BODIES_MAX = 8 };
 
 struct call {
     const struct http_route *route;
@@ -167,7 +171,7 @@ static bool check_headers(struct http *h, struct call *c, struct MHD_Connection 
     }
     if (length != NULL && strtoull(length, NULL, 10) > h->opt.body_max) {
         c->problem = HTTP_PROBLEM_BodyTooLarge;
-        return true;
+        return strtoull(length, NULL, 10) / FORGOTTEN_BODIES_MAX > h->opt.body_max;
     }
     return false;
 }

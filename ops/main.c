@@ -17,6 +17,7 @@ struct command {
 static const struct command COMMANDS[] = {
     {"run", "the daemon: learn from Kafka, publish versions", cmd_run},
     {"replay", "learn from files or a past stretch of Kafka, report in JSON", cmd_replay},
+    {"serve", "score requests over HTTP with the published version", cmd_serve},
     {"score", "score requests in bulk with the published version", cmd_score},
     {"export", "a version as a graph and rows for onnxruntime", cmd_export},
     {"demo", "everything on this machine: broker, traffic, daemon, scorer", cmd_demo},

@@ -9,8 +9,7 @@
 
 #include "base/bytes.h"
 #include "ops/daemon.h"
-
-#define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
+#include "ops/metrics_text.h"
 
 struct metrics_view {
     const struct daemon_status *status;

@@ -2,10 +2,15 @@
 
 #include "base/clock.h"
 #include "learner/blas.h"
-#include "ops/http.h"
+#include "ops/http_metrics.h"
+#include "ops/http_problem.h"
 #include "ops/metrics.h"
+#include "ops/openapi.h"
 #include "ops/program.h"
 #include "ops/report.h"
+#include "ops/scoring.h"
+#include "ops/user_json.h"
+#include "ops/versions_json.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -13,11 +18,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WEB_ROUTES = 3, HTTP_OK = 200, HTTP_UNAVAILABLE = 503, HTTP_FAILED = 500 };
+enum {
+    WEB_ROUTES = 9,
+    HTTP_OK = 200,
+    HTTP_UNAVAILABLE = 503,
+    REFRESH_MS = 100,
+    DRAIN_MS = 5000,
+    USER_ID_MAX = 255
+};
 
 struct web {
-    _Atomic(struct daemon *) daemon;         /* NULL until attached */
-    const struct restore_lanes *progress;    /* NULL = not watched; borrowed */
+    _Atomic(struct daemon *) daemon;      /* NULL until attached */
+    const struct restore_lanes *progress; /* NULL = not watched; borrowed */
+    const struct config *config;
+    struct live_users users;           /* set when attached, as the next two */
+    _Atomic(struct scoring *) scoring; /* NULL until attached */
+    struct versions_json versions;
     struct http *http;
     struct http_route routes[WEB_ROUTES];
 };
@@ -54,7 +70,9 @@ static int metrics(void *payload, const struct http_request *in, struct http_ans
                              .kernels = kernels,
                              .rss_bytes = report_rss_bytes(),
                          });
-    return body->bad ? HTTP_FAILED : HTTP_OK;
+    scoring_metrics(atomic_load(&w->scoring), body);
+    http_metrics(http_counters(w->http), body);
+    return HTTP_OK;
 }
 
 /* Alive: the process answers and no thread has failed. */
@@ -147,22 +165,149 @@ static int readyz(void *payload, const struct http_request *in, struct http_answ
     return st.ready ? HTTP_OK : HTTP_UNAVAILABLE;
 }
 
-int web_open(struct web **out, const char *listen, const struct restore_lanes *progress,
+static int openapi(void *payload, const struct http_request *in, struct http_answer *out)
+{
+    (void)payload, (void)in;
+    writer_bytes(&out->body, openapi_json, openapi_json_len);
+    return HTTP_OK;
+}
+
+/* ---- /v1 ---- */
+
+static int restoring(struct http_answer *out)
+{
+    return http_problem(out, HTTP_PROBLEM_NotReady, NULL, "the state is being restored");
+}
+
+static int score(void *payload, const struct http_request *in, struct http_answer *out)
+{
+    struct web *w = payload;
+    struct scoring *s = atomic_load(&w->scoring);
+    return s == NULL ? restoring(out) : scoring_handle(s, in, out);
+}
+
+static int put_user(struct web *w, const struct live_user *u, struct http_answer *out)
+{
+    json_t *o = user_json(w->users.schema, u->id.data, u->id.len, u->sequence);
+    bool none = u->watermark_ms == INT64_MIN || u->watermark_ms == INT64_MAX;
+    (void)json_object_set_new(o, "watermark_ms",
+                              none ? json_null() : json_integer((json_int_t)u->watermark_ms));
+    char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    json_decref(o);
+    if (text != NULL) {
+        writer_bytes(&out->body, text, strlen(text));
+    } else {
+        out->body.bad = true;
+    }
+    free(text);
+    return HTTP_OK;
+}
+
+/* What is known of a user, as an impression of this moment would see it. */
+static int user(void *payload, const struct http_request *in, struct http_answer *out)
+{
+    struct web *w = payload;
+    struct undine_err err = {0};
+    struct live_user u;
+    size_t len = strlen(in->rest);
+    if (w->versions.token[0] != '\0' && !http_bearer(in, w->versions.token)) {
+        out->authenticate = "Bearer";
+        return http_problem(out, HTTP_PROBLEM_Unauthorized, NULL,
+                            "the header Authorization must be `Bearer` and the token");
+    }
+    if (atomic_load(&w->scoring) == NULL) {
+        return restoring(out);
+    }
+    if (len > USER_ID_MAX) {
+        return http_problem(out, HTTP_PROBLEM_UnknownUser, NULL, "no user id is so long");
+    }
+    live_user_init(&u);
+    int rc = live_user_read(&w->users, &u, in->rest, len, clock_realtime_ms(), &err);
+    int status = rc < 0     ? http_problem(out, HTTP_PROBLEM_Failed, NULL, "%s", err.msg)
+                 : !u.known ? http_problem(out, HTTP_PROBLEM_UnknownUser, NULL,
+                                           "no sequence is stored of user `%s`", in->rest)
+                            : put_user(w, &u, out);
+    live_user_release(&u);
+    return status;
+}
+
+static uint64_t in_use(void *payload)
+{
+    struct scoring_status st = {0};
+    struct scoring *s = atomic_load(&((struct web *)payload)->scoring);
+    if (s != NULL) {
+        scoring_status(s, &st);
+    }
+    return st.version;
+}
+
+/* Of the three handlers of versions: not before their directory is known. */
+static int versions(void *payload, const struct http_request *in, struct http_answer *out)
+{
+    struct web *w = payload;
+    return atomic_load(&w->scoring) == NULL ? restoring(out)
+                                            : versions_handle(&w->versions, in, out);
+}
+
+static int publish(void *payload, const struct http_request *in, struct http_answer *out)
+{
+    struct web *w = payload;
+    return atomic_load(&w->scoring) == NULL ? restoring(out)
+                                            : versions_handle_publish(&w->versions, in, out);
+}
+
+static int rollback(void *payload, const struct http_request *in, struct http_answer *out)
+{
+    struct web *w = payload;
+    return atomic_load(&w->scoring) == NULL ? restoring(out)
+                                            : versions_handle_rollback(&w->versions, in, out);
+}
+
+/* ---- open, attach, close ---- */
+
+static int start(struct web *w, struct undine_err *err)
+{
+    const struct config *c = w->config;
+    struct http_options options = HTTP_OPTIONS_DEFAULT;
+    const struct http_route routes[WEB_ROUTES] = {
+        {"GET", "/metrics", metrics, w},
+        {"GET", "/healthz", healthz, w},
+        {"GET", "/readyz", readyz, w},
+        {"GET", "/openapi.json", openapi, w},
+        {"POST", "/v1/score", score, w},
+        {"GET", "/v1/users/*", user, w},
+        {"GET", "/v1/versions", versions, w},
+        {"POST", "/v1/versions/publish", publish, w},
+        {"POST", "/v1/versions/rollback", rollback, w},
+    };
+    memcpy(w->routes, routes, sizeof routes);
+    options.listen = c->http.listen;
+    options.routes = w->routes;
+    options.n_routes = WEB_ROUTES;
+    options.threads = c->http.threads;
+    options.body_max = c->http.body_max;
+    options.bodies_max = 64 * c->http.body_max;
+    options.tls_cert = c->http.tls_cert[0] != '\0' ? c->http.tls_cert : NULL;
+    options.tls_key = options.tls_cert != NULL ? c->http.tls_key : NULL;
+    return http_open(&w->http, &options, err);
+}
+
+int web_open(struct web **out, const struct config *config, const struct restore_lanes *progress,
              struct undine_err *err)
 {
     struct web *w = calloc(1, sizeof *w);
     if (w == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for the HTTP server");
     }
+    w->config = config;
     w->progress = progress;
-    w->routes[0] = (struct http_route){"GET", "/metrics", metrics, w};
-    w->routes[1] = (struct http_route){"GET", "/healthz", healthz, w};
-    w->routes[2] = (struct http_route){"GET", "/readyz", readyz, w};
-    struct http_options options = HTTP_OPTIONS_DEFAULT;
-    options.listen = listen;
-    options.routes = w->routes;
-    options.n_routes = WEB_ROUTES;
-    int rc = http_open(&w->http, &options, err);
+    int rc = UNDINE_OK;
+    if (config->http.token_file[0] != '\0') {
+        rc = versions_token(w->versions.token, config->http.token_file, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = start(w, err);
+    }
     if (rc != UNDINE_OK) {
         free(w);
         return rc;
@@ -171,11 +316,27 @@ int web_open(struct web **out, const char *listen, const struct restore_lanes *p
     return UNDINE_OK;
 }
 
-void web_attach(struct web *w, struct daemon *d)
+int web_attach(struct web *w, struct daemon *d, struct undine_err *err)
 {
-    if (w != NULL) {
+    if (w == NULL) {
+        return UNDINE_OK;
+    }
+    w->users = daemon_live_users(d);
+    w->versions.dir = daemon_versions_dir(d);
+    w->versions.in_use = in_use;
+    w->versions.payload = w;
+    struct scoring *scoring = NULL;
+    const struct scoring_options options = {.versions_dir = w->versions.dir,
+                                            .threads = w->config->http.threads,
+                                            .refresh_ms = REFRESH_MS,
+                                            .on_demand = true,
+                                            .users = &w->users};
+    int rc = scoring_open(&scoring, &options, err);
+    if (rc == UNDINE_OK) {
+        atomic_store(&w->scoring, scoring);
         atomic_store(&w->daemon, d);
     }
+    return rc;
 }
 
 uint16_t web_port(const struct web *w)
@@ -186,7 +347,9 @@ uint16_t web_port(const struct web *w)
 void web_close(struct web *w)
 {
     if (w != NULL) {
+        http_drain(w->http, DRAIN_MS);
         http_close(w->http);
+        scoring_close(atomic_load(&w->scoring));
         free(w);
     }
 }

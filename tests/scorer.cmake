@@ -27,6 +27,7 @@ set_target_properties(make_chain PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BIN
 undine_script_test(version_files integration/version_files.sh LABELS fast)
 if(NOT UNDINE_TSAN)
   undine_script_test(score integration/score.sh LABELS integration)
+  undine_script_test(serve integration/serve.sh LABELS integration)
   undine_script_test(export integration/export.sh LABELS integration once)
   undine_script_test(python integration/python.sh LABELS integration once)
   undine_script_test(formats integration/formats.sh LABELS integration once)
