@@ -11,6 +11,8 @@ if(NOT UNDINE_TSAN)
   undine_test(test_web SOURCES unit/test_web.c LIBS undine_ops LABELS fast)
 endif()
 undine_test(test_score_json SOURCES unit/test_score_json.c LIBS undine_ops m LABELS fast)
+undine_test(test_live_score SOURCES integration/test_live_score.c support/example_stream.c
+  LIBS test_ingest_world undine_ops PkgConfig::JANSSON LABELS fast)
 undine_fuzz(fuzz_score_json SOURCES fuzz/fuzz_score_json.c LIBS undine_ops PkgConfig::JANSSON CORPUS fuzz/corpus/score_json)
 undine_test(test_zfile SOURCES unit/test_zfile.c LIBS undine_ops LABELS fast)
 undine_test(test_csv SOURCES unit/test_csv.c LIBS undine_ops LABELS fast)

@@ -326,6 +326,30 @@ static void a_stored_value_is_decoded_for_inspect(void **state)
     writer_release(&words);
 }
 
+/* The same rule for steps that are read from the store. */
+static void stored_steps_are_viewed_alike(void **state)
+{
+    (void)state;
+    static const uint64_t words[] = {10, 1, 7, 20, 2, 8, 9, 20, 1, 3, 30, 0x0101, 4, 5};
+    const struct users_view all = {words, sizeof words / sizeof words[0], 4};
+    static const struct {
+        uint32_t length;
+        int64_t time_ms;
+        size_t from, to;
+        uint32_t n;
+    } cases[] = {{9, 10, 0, 0, 0},  {9, 11, 0, 3, 1},        {9, 20, 0, 3, 1},
+                 {9, 21, 0, 10, 3}, {2, 21, 3, 10, 2},       {1, 31, 10, 14, 1},
+                 {9, 31, 0, 14, 4}, {3, INT64_MAX, 3, 14, 3}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct users_view v = users_view_before(&all, cases[i].length, cases[i].time_ms);
+        assert_int_equal(v.n_steps, cases[i].n);
+        assert_int_equal(v.n_words, cases[i].to - cases[i].from);
+        assert_true(v.n_steps == 0 || v.words == words + cases[i].from);
+    }
+    const struct users_view none = {NULL, 0, 0};
+    assert_int_equal(users_view_before(&none, 5, 100).n_steps, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +363,7 @@ int main(void)
         TEST(memory_is_bounded_by_eviction),
         TEST(a_damaged_value_is_refused),
         TEST(a_stored_value_is_decoded_for_inspect),
+        cmocka_unit_test(stored_steps_are_viewed_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
