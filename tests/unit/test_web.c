@@ -46,13 +46,16 @@ static void expect(uint16_t port, const char *what)
     }
 }
 
+static const struct config config = {
+    .http = {.listen = "127.0.0.1:0", .threads = 1, .body_max = 4096}};
+
 static void test_readyz_says_how_far_both_halves_are(void **state)
 {
     (void)state;
     struct web *w = NULL;
     struct undine_err err = {0};
     struct restore_lanes lanes = {{0}, {0}};
-    assert_int_equal(web_open(&w, "127.0.0.1:0", &lanes, &err), 0);
+    assert_int_equal(web_open(&w, &config, &lanes, &err), 0);
     uint16_t port = web_port(w);
     expect(port, "{\"ready\":false,\"phase\":\"starting\"}\n");
 
@@ -82,7 +85,7 @@ static void test_readyz_where_nothing_is_watched(void **state)
     (void)state;
     struct web *w = NULL;
     struct undine_err err = {0};
-    assert_int_equal(web_open(&w, "127.0.0.1:0", NULL, &err), 0);
+    assert_int_equal(web_open(&w, &config, NULL, &err), 0);
     expect(web_port(w), "{\"ready\":false,\"phase\":\"starting\"}\n");
     web_close(w);
 }
