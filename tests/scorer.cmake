@@ -17,6 +17,8 @@ undine_test(test_scorer_swap SOURCES unit/test_scorer_swap.c ${scorer_support}
 undine_test(test_linear_life SOURCES integration/test_linear_life.c support/example_stream.c
   LIBS undine_scorer_static undine_learner LABELS fast)
 
+undine_test(test_scoring SOURCES unit/test_scoring.c support/version_fixture.c LIBS undine_ops LABELS fast)
+
 # What scripts need: a version to look at, and the parts that `cmake --install --component scorer` copies.
 add_executable(make_version support/make_version.c support/version_fixture.c)
 target_link_libraries(make_version PRIVATE undine_flags undine_learner)
