@@ -2,8 +2,8 @@
 
 #include "base/clock.h"
 #include "base/ticker.h"
+#include "ops/http_latency.h"
 #include "ops/http_problem.h"
-#include "ops/latency.h"
 #include "ops/log.h"
 #include "ops/metrics_text.h"
 #include "ops/score_json.h"
@@ -31,7 +31,7 @@ struct scoring {
     _Atomic(struct undine_scorer *) scorer; /* NULL until something is published */
     uint64_t data_digest;                   /* of the users' schema */
     struct context *contexts;
-    struct latency latency;
+    struct http_latency latency;
     _Atomic uint64_t requests, candidates, refused, joined, unknown, swaps, refresh_failures;
     pthread_mutex_t mutex; /* of what follows */
     pthread_cond_t looked;
@@ -311,7 +311,7 @@ int scoring_handle(void *scoring, const struct http_request *in, struct http_ans
     }
     int status = rc == UNDINE_OK ? 200 : refuse(s, c, rc, &err, out);
     give_context(s, c);
-    latency_add(&s->latency, clock_monotonic_ns() - begun_ns);
+    http_latency_add(&s->latency, clock_monotonic_ns() - begun_ns);
     return status;
 }
 
@@ -415,6 +415,6 @@ void scoring_metrics(struct scoring *s, struct writer *out)
     metrics_put(out, "undine_score_unknown_users_total", "counter",
                 "Of these, requests of users of whom nothing is stored.",
                 atomic_load(&of->unknown));
-    latency_render(&of->latency, "undine_score_seconds",
-                   "Time from a document of requests to its answer.", out);
+    http_latency_render(&of->latency, "undine_score_seconds",
+                        "Time from a document of requests to its answer.", out);
 }

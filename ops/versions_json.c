@@ -171,6 +171,13 @@ struct change {       /* what the body asks for */
     char reason[VERSION_REASON_MAX];
 };
 
+/* A whole number, however it is written: 7.0 is one to whoever reads JSON by the letter. */
+static bool is_version(const json_t *in)
+{
+    double v = json_number_value(in);
+    return json_is_number(in) && v >= 1 && v < 1e12 && v == (double)(uint64_t)v;
+}
+
 /* Reads {"version":N,"reason":"..."}.  Returns 0, or the status of the problem. */
 static int read_change(struct change *c, const struct http_request *in, struct http_answer *out)
 {
@@ -184,13 +191,13 @@ static int read_change(struct change *c, const struct http_request *in, struct h
         status = http_problem(out, HTTP_PROBLEM_BadRequest, "",
                               "expected an object of `version` and `reason`%s%s",
                               o == NULL ? ": " : "", o == NULL ? why.text : "");
-    } else if (version != NULL && (!json_is_integer(version) || json_integer_value(version) < 1)) {
+    } else if (version != NULL && !is_version(version)) {
         status = http_problem(out, HTTP_PROBLEM_BadRequest, "/version",
                               "`version` is not the number of a version");
     } else if (reason != NULL && !json_is_string(reason)) {
         status = http_problem(out, HTTP_PROBLEM_BadRequest, "/reason", "`reason` is not a text");
     } else {
-        c->version = version != NULL ? (uint64_t)json_integer_value(version) : 0;
+        c->version = version != NULL ? (uint64_t)json_number_value(version) : 0;
         (void)snprintf(c->reason, sizeof c->reason, "%s",
                        reason != NULL ? json_string_value(reason) : "asked for over HTTP");
     }

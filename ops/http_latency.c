@@ -1,16 +1,16 @@
-#include "ops/latency.h"
+#include "ops/http_latency.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-static const int64_t BOUND_US[LATENCY_BOUNDS] = {50,     100,    200,    500,     1000,
-                                                 2000,   5000,   10000,  20000,   50000,
-                                                 100000, 200000, 500000, 1000000, 5000000};
+static const int64_t BOUND_US[HTTP_LATENCY_BOUNDS] = {50,     100,    200,    500,     1000,
+                                                      2000,   5000,   10000,  20000,   50000,
+                                                      100000, 200000, 500000, 1000000, 5000000};
 
-void latency_add(struct latency *l, int64_t ns)
+void http_latency_add(struct http_latency *l, int64_t ns)
 {
     int i = 0;
-    while (i < LATENCY_BOUNDS && ns > BOUND_US[i] * 1000) {
+    while (i < HTTP_LATENCY_BOUNDS && ns > BOUND_US[i] * 1000) {
         i++;
     }
     atomic_fetch_add_explicit(&l->bucket[i], 1, memory_order_relaxed);
@@ -26,15 +26,16 @@ static void put_line(struct writer *out, const char *name, const char *what, con
     writer_bytes(out, "\n", 1);
 }
 
-void latency_render(const struct latency *l, const char *name, const char *help, struct writer *out)
+void http_latency_render(const struct http_latency *l, const char *name, const char *help,
+                         struct writer *out)
 {
     char text[256], what[64];
     uint64_t sum = 0;
     int len = snprintf(text, sizeof text, "# HELP %s %s\n# TYPE %s histogram\n", name, help, name);
     writer_bytes(out, text, (size_t)len);
-    for (int i = 0; i <= LATENCY_BOUNDS; i++) {
+    for (int i = 0; i <= HTTP_LATENCY_BOUNDS; i++) {
         sum += atomic_load_explicit(&l->bucket[i], memory_order_relaxed);
-        if (i < LATENCY_BOUNDS) {
+        if (i < HTTP_LATENCY_BOUNDS) {
             (void)snprintf(what, sizeof what, "_bucket{le=\"%g\"}", (double)BOUND_US[i] * 1e-6);
         } else {
             (void)snprintf(what, sizeof what, "_bucket{le=\"+Inf\"}");
