@@ -36,6 +36,13 @@ json_tape_node *add_node(json_tape *t, const char *key, size_t key_len)
     return node;
 }
 
+int64_t whole(double v)
+{
+    bool fits = v > -9007199254740992.0 && v < 9007199254740992.0;
+    return fits && static_cast<double>(static_cast<int64_t>(v)) == v ? static_cast<int64_t>(v)
+                                                                     : INT64_MIN;
+}
+
 void set_scalar(json_tape_node *node, const dom::element &value)
 {
     std::string_view text;
@@ -50,6 +57,7 @@ void set_scalar(json_tape_node *node, const dom::element &value)
         break;
     case dom::element_type::DOUBLE:
         node->type = TAPE_REAL;
+        node->integer = whole(value.get_double().value_unsafe());
         break;
     case dom::element_type::BOOL:
         node->type = TAPE_BOOL;

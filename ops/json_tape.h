@@ -22,9 +22,9 @@ enum {
 enum json_tape_type {
     TAPE_NULL,
     TAPE_BOOL,
-    TAPE_INT,  /* integer holds it */
-    TAPE_UINT, /* above INT64_MAX: integer holds its bits */
-    TAPE_REAL,
+    TAPE_INT,    /* integer holds it */
+    TAPE_UINT,   /* above INT64_MAX: integer holds its bits */
+    TAPE_REAL,   /* integer = the number where it is whole and below 2^53, else INT64_MIN */
     TAPE_STRING, /* text, escapes decoded */
     TAPE_ARRAY,
     TAPE_OBJECT

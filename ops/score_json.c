@@ -352,6 +352,9 @@ static int read_candidates(struct score_json *s, uint32_t node, const struct pla
     return read_items(s, node, at, &r->candidates, &r->n_candidates, err);
 }
 
+/* Beyond it a number of JSON is not sure to be read as it was meant. */
+#define TIME_MAX (INT64_C(1) << 53)
+
 static int read_time(struct score_json *s, uint32_t node, const struct place *at,
                      struct undine_err *err)
 {
@@ -359,7 +362,8 @@ static int read_time(struct score_json *s, uint32_t node, const struct place *at
     if (in->type == TAPE_NULL) {
         return UNDINE_OK;
     }
-    if (in->type != TAPE_INT || in->integer < 0) {
+    bool number = in->type == TAPE_INT || in->type == TAPE_REAL; /* 5.0 is a whole number, too */
+    if (!number || in->integer < 0 || in->integer > TIME_MAX) {
         return wrong(s, at, "a time in milliseconds since the epoch", err);
     }
     s->time_ms = in->integer;

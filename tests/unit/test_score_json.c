@@ -58,6 +58,8 @@ static void test_pointers(void **state)
     expect_wrong(&s, "{\"profile\":{\"a\\u0000b\":1}}", "", "NUL");
     s.takes_time = true;
     expect_wrong(&s, "{\"time\":-1}", "/time", "a time in milliseconds");
+    expect_wrong(&s, "{\"time\":1.5}", "/time", "a time in milliseconds");
+    expect_wrong(&s, "{\"time\":9007199254740993}", "/time", "a time in milliseconds");
     expect_wrong(&s, "{\"time\":\"now\"}", "/time", "a time in milliseconds");
     score_json_release(&s);
 }
@@ -100,7 +102,7 @@ static void test_whole_request(void **state)
     s.takes_time = true;
     const char *text = "{\"requests\":[{},{\"user\":\"u\",\"profile\":{\"age\":3},\"context\":null,"
                        "\"sequences\":{\"clicks\":[{\"v\":1},{\"v\":[2,null],\"w\":[]}],\"buys\":"
-                       "null},\"candidates\":[{\"v\":5},{}],\"time\":77}]}";
+                       "null},\"candidates\":[{\"v\":5},{}],\"time\":77.0}]}";
     assert_int_equal(score_json_load(&s, text, strlen(text), &err), 2);
     assert_int_equal(score_json_take(&s, 0, &err), UNDINE_OK);
     assert_false(s.has_sequences);
