@@ -2,6 +2,9 @@
 
 #include "learner/model/json_text.h"
 
+#include "learner/model/json_text.h"
+#include "ops/json_put.h"
+
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -47,10 +50,10 @@ int http_problem(struct http_answer *out, enum http_problem what, const char *po
     json_t *o = json_pack("{s:s, s:s, s:i, s:o}", "type", type, "title", PROBLEMS[what].title,
                           "status", PROBLEMS[what].status, "detail", text_of(text));
     if (o != NULL && pointer != NULL) {
-        (void)json_object_set_new(o, "pointer", text_of(pointer));
+        json_put(o, "pointer", text_of(pointer));
     }
     char *json = o != NULL ? json_text_print(o, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
-    if (json != NULL) {
+    if (!json_put_lost() && json != NULL) {
         writer_bytes(&out->body, json, strlen(json));
     } else {
         out->body.bad = true;

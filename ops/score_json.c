@@ -1,5 +1,7 @@
 #include "ops/score_json.h"
 
+#include "learner/model/json_text.h"
+
 #include <ctype.h>
 #include <inttypes.h>
 #include <jansson.h>

@@ -1,5 +1,6 @@
 #include "ops/user_json.h"
 
+#include "ops/json_put.h"
 #include "ops/store_json.h"
 
 #include <stdio.h>
@@ -11,7 +12,7 @@ static json_t *steps_json(const struct schema *schema, const struct schema_seque
     const uint64_t *w = view->words;
     for (uint32_t i = 0; i < view->n_steps; i++) {
         json_t *step = json_object();
-        (void)json_object_set_new(step, "time", json_integer((json_int_t)w[0]));
+        json_put(step, "time", json_integer((json_int_t)w[0]));
         uint64_t counts = w[1];
         w += 2;
         for (uint32_t f = 0; f < q->n_fields; f++) {
@@ -19,11 +20,11 @@ static json_t *steps_json(const struct schema *schema, const struct schema_seque
             for (uint32_t n = (uint32_t)(counts >> (8 * f)) & 0xff; n > 0; n--) {
                 char hex[20];
                 (void)snprintf(hex, sizeof hex, "%016llx", (unsigned long long)*w++);
-                (void)json_array_append_new(ids, json_string(hex));
+                json_put_last(ids, json_string(hex));
             }
-            (void)json_object_set_new(step, schema->fields[q->field[f]].name, ids);
+            json_put(step, schema->fields[q->field[f]].name, ids);
         }
-        (void)json_array_append_new(steps, step);
+        json_put_last(steps, step);
     }
     return steps;
 }
@@ -32,11 +33,11 @@ json_t *user_json(const struct schema *schema, const void *id, size_t id_len,
                   const struct users_view *views)
 {
     json_t *o = json_object(), *sequences = json_object();
-    (void)json_object_set_new(o, "user", store_json_bytes(id, id_len));
+    json_put(o, "user", store_json_bytes(id, id_len));
     for (uint32_t s = 0; s < schema->n_sequences; s++) {
-        (void)json_object_set_new(sequences, schema->sequences[s].name,
-                                  steps_json(schema, &schema->sequences[s], &views[s]));
+        json_put(sequences, schema->sequences[s].name,
+                 steps_json(schema, &schema->sequences[s], &views[s]));
     }
-    (void)json_object_set_new(o, "sequences", sequences);
+    json_put(o, "sequences", sequences);
     return o;
 }

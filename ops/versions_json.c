@@ -1,9 +1,11 @@
 #include "ops/versions_json.h"
 
 #include "base/clock.h"
+#include "learner/model/json_text.h"
 #include "learner/version.h"
 #include "learner/version_publish.h"
 #include "ops/http_problem.h"
+#include "ops/json_put.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -46,7 +48,7 @@ int versions_token(char out[VERSIONS_TOKEN_MAX], const char *path, struct undine
 
 static void put_u64(json_t *o, const char *name, uint64_t v)
 {
-    (void)json_object_set_new(o, name, json_integer((json_int_t)v));
+    json_put(o, name, json_integer((json_int_t)v));
 }
 
 static json_t *version_json(const struct version_info *v)
@@ -58,8 +60,8 @@ static json_t *version_json(const struct version_info *v)
     put_u64(o, "created_ms", (uint64_t)v->created_ms);
     put_u64(o, "rows", v->rows);
     put_u64(o, "bytes", v->bytes);
-    (void)json_object_set_new(o, "refused", json_boolean(v->refused));
-    (void)json_object_set_new(o, "model_digest", json_string(v->digest));
+    json_put(o, "refused", json_boolean(v->refused));
+    json_put(o, "model_digest", json_string(v->digest));
     return o;
 }
 
@@ -70,7 +72,7 @@ static json_t *list_json(const char *dir, struct undine_err *err)
     int n = found != NULL ? version_list(dir, found, VERSIONS_SHOWN_MAX, err)
                           : undine_err_set(err, UNDINE_ENOMEM, "no memory for the versions");
     for (int i = n - 1; i >= 0; i--) { /* newest first */
-        (void)json_array_append_new(list, version_json(&found[i]));
+        json_put_last(list, version_json(&found[i]));
     }
     free(found);
     if (n < 0) {
@@ -120,16 +122,16 @@ static json_t *hold_json(const struct version_hold *h)
     }
     json_t *o = json_object();
     put_u64(o, "since_ms", (uint64_t)h->at_ms);
-    (void)json_object_set_new(o, "by", json_string(h->by));
-    (void)json_object_set_new(o, "reason", json_string(h->reason));
+    json_put(o, "by", json_string(h->by));
+    json_put(o, "reason", json_string(h->reason));
     return o;
 }
 
 static int put_json(struct http_answer *out, json_t *o)
 {
-    char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    char *text = json_text_print(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
     json_decref(o);
-    if (text != NULL) {
+    if (!json_put_lost() && text != NULL) {
         writer_bytes(&out->body, text, strlen(text));
     } else {
         out->body.bad = true;
@@ -154,13 +156,12 @@ int versions_handle(void *payload, const struct http_request *in, struct http_an
     }
     uint64_t in_use = v->in_use(v->payload);
     json_t *o = json_object();
-    (void)json_object_set_new(o, "in_use",
-                              in_use > 0 ? json_integer((json_int_t)in_use) : json_null());
-    (void)json_object_set_new(
-        o, "published", state.current > 0 ? json_integer((json_int_t)state.current) : json_null());
-    (void)json_object_set_new(o, "hold", hold_json(&state.hold));
-    (void)json_object_set_new(o, "versions", list);
-    (void)json_object_set_new(o, "history", history_json(v->dir));
+    json_put(o, "in_use", in_use > 0 ? json_integer((json_int_t)in_use) : json_null());
+    json_put(o, "published",
+             state.current > 0 ? json_integer((json_int_t)state.current) : json_null());
+    json_put(o, "hold", hold_json(&state.hold));
+    json_put(o, "versions", list);
+    json_put(o, "history", history_json(v->dir));
     return put_json(out, o);
 }
 
@@ -236,7 +237,7 @@ static int refused(int rc, const struct undine_err *err, struct http_answer *out
 static int changed(uint64_t from, uint64_t now, struct http_answer *out)
 {
     json_t *o = json_object();
-    (void)json_object_set_new(o, "from", from > 0 ? json_integer((json_int_t)from) : json_null());
+    json_put(o, "from", from > 0 ? json_integer((json_int_t)from) : json_null());
     put_u64(o, "published", now);
     return put_json(out, o);
 }

@@ -2,8 +2,10 @@
 
 #include "base/clock.h"
 #include "learner/blas.h"
+#include "learner/model/json_text.h"
 #include "ops/http_metrics.h"
 #include "ops/http_problem.h"
+#include "ops/json_put.h"
 #include "ops/metrics.h"
 #include "ops/openapi.h"
 #include "ops/program.h"
@@ -190,11 +192,11 @@ static int put_user(struct web *w, const struct live_user *u, struct http_answer
 {
     json_t *o = user_json(w->users.schema, u->id.data, u->id.len, u->sequence);
     bool none = u->watermark_ms == INT64_MIN || u->watermark_ms == INT64_MAX;
-    (void)json_object_set_new(o, "watermark_ms",
+    json_put(o, "watermark_ms",
                               none ? json_null() : json_integer((json_int_t)u->watermark_ms));
-    char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    char *text = json_text_print(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
     json_decref(o);
-    if (text != NULL) {
+    if (!json_put_lost() && text != NULL) {
         writer_bytes(&out->body, text, strlen(text));
     } else {
         out->body.bad = true;
