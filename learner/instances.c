@@ -59,26 +59,28 @@ static uint32_t table_named(const struct schema *schema, const char *name)
 static int find_counts(struct instances *c, const struct schema *schema, uint32_t k,
                        struct undine_err *err)
 {
-    const struct version_reader *r = c->known;
-    char name[SAFETENSORS_NAME_MAX];
-    c->table[k] = table_named(&r->manifest.schema, schema->tables[k].name);
-    if (c->table[k] == r->manifest.schema.n_tables) {
+    c->table[k] = table_named(&c->known->manifest->schema, schema->tables[k].name);
+    if (c->table[k] == c->known->manifest->schema.n_tables) {
         return undine_err_set(err, UNDINE_ECONFIG, "it has no table `%s`", schema->tables[k].name);
     }
-    version_tensor_name(name, schema->tables[k].name, "count");
-    const struct safetensors_tensor *t = safetensors_find(&r->train, name);
-    if (t == NULL || t->type != SAFETENSORS_F32 || t->rows != r->table[c->table[k]].n_rows) {
-        return undine_err_set(err, UNDINE_ECONFIG, "its " MANIFEST_TRAIN " has no counts of `%s`",
-                              schema->tables[k].name);
+    int rc = chain_column(&c->count[k], c->known, c->table[k], CHAIN_TABLE, "count",
+                          SAFETENSORS_F32, err);
+    if (rc == UNDINE_ECORRUPT || (rc == UNDINE_OK && c->count[k].n_parts == 0)) {
+        rc = undine_err_set(err, UNDINE_ECONFIG, "its " MANIFEST_TRAIN " has no counts of `%s`",
+                            schema->tables[k].name);
     }
-    c->count[k] = t->data;
-    return UNDINE_OK;
+    return rc;
+}
+
+static const struct version_reader *newest(const struct instances *c)
+{
+    return c->known->part[c->known->n_parts - 1]->reader;
 }
 
 static int open_known(struct instances *c, const struct schema *schema, struct undine_err *err)
 {
-    int rc = version_reader_open(&c->known, c->opt->counts, true, err);
-    if (rc == UNDINE_OK && safetensors_find(&c->known->train, NAME_NEXT) != NULL) {
+    int rc = version_chain_open_path(&c->known, c->opt->counts, NULL, true, err);
+    if (rc == UNDINE_OK && safetensors_find(&newest(c)->train, NAME_NEXT) != NULL) {
         rc = undine_err_set(err, UNDINE_ECONFIG,
                             "its counts are a window's, expected those of a whole pass: replay "
                             "with regularizer.counter running");
@@ -91,9 +93,12 @@ static int open_known(struct instances *c, const struct schema *schema, struct u
 
 static double known_count(const struct instances *c, uint32_t table, uint64_t key)
 {
-    const struct version_table *t = &c->known->table[c->table[table]];
-    uint64_t row = version_table_find(t, key);
-    return row < t->n_rows ? (double)c->count[table][row] : 1.0;
+    uint32_t part;
+    uint64_t row;
+    if (!version_rows_where(&c->known->table[c->table[table]], key, &part, &row)) {
+        return 1.0;
+    }
+    return (double)((const float *)c->count[table].data[part])[row];
 }
 
 /* ---- window ---- */
@@ -139,7 +144,10 @@ void instances_release(struct instances *c)
 {
     if (c != NULL) {
         free(c->start);
-        version_reader_close(c->known);
+        for (size_t k = 0; k < SCHEMA_TABLES_MAX; k++) {
+            chain_column_release(&c->count[k]);
+        }
+        version_chain_close(c->known);
         *c = (struct instances){0};
     }
 }
@@ -169,7 +177,7 @@ double instances_count(const struct instances *c, uint32_t table, struct table_r
 
 static const char *known_checksum(const struct instances *c)
 {
-    return manifest_find(&c->known->manifest, MANIFEST_TRAIN)->checksum;
+    return manifest_find(c->known->manifest, MANIFEST_TRAIN)->checksum;
 }
 
 static bool copy_out(struct snapshot *s, const char *name, enum snapshot_type type, uint64_t n,

@@ -18,7 +18,7 @@
 #define UNDINE_LEARNER_INSTANCES_H
 
 #include "base/schema.h"
-#include "learner/model/version_reader.h"
+#include "learner/chain_columns.h"
 #include "learner/snapshot.h"
 #include "learner/table.h"
 
@@ -38,17 +38,17 @@ struct instances {
     const struct instances_options *opt; /* borrowed */
     uint32_t *start; /* (n) first step of each period but the oldest, ascending */
     uint32_t n, capacity;
-    uint64_t next_examples;       /* the period that begins once so many examples are learned */
-    struct version_reader *known; /* fixed */
-    const float *count[SCHEMA_TABLES_MAX]; /* fixed: (rows of the version's table) */
-    uint32_t table[SCHEMA_TABLES_MAX];     /* fixed: number of the table in the version */
+    uint64_t next_examples;      /* the period that begins once so many examples are learned */
+    struct version_chain *known; /* fixed */
+    struct chain_column count[SCHEMA_TABLES_MAX]; /* fixed: numbers of its rows */
+    uint32_t table[SCHEMA_TABLES_MAX];            /* fixed: number of the table in the version */
     double ratio; /* of the batch: what the row's own counter is multiplied with */
 };
 
 /* UNDINE_ECONFIG with the value at fault. */
 int instances_check(const struct instances_options *opt, struct undine_err *err);
 /* Reads the version of `fixed`: UNDINE_ECONFIG where it lacks a table of the schema or its counts
- * are a window's, and the errors of version_reader_open. */
+ * are a window's, and the errors of version_chain_open_path. */
 int instances_open(struct instances *c, const struct instances_options *opt,
                    const struct schema *schema, struct undine_err *err);
 void instances_release(struct instances *c); /* NULL-safe, and fine on a zeroed one */

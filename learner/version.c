@@ -22,14 +22,6 @@ static int no_memory(struct undine_err *err)
 
 /* ---- writing ---- */
 
-static void add_file(struct manifest *m, const char *name, const struct file_sum *sum)
-{
-    struct manifest_file *f = &m->file[m->n_files++];
-    (void)snprintf(f->name, sizeof f->name, "%s", name);
-    f->bytes = sum->bytes;
-    hash128_hex(f->checksum, sum->checksum);
-}
-
 /* The manifest of a sorted snapshot whose tables have these rows in all; its texts are borrowed. */
 static void describe(struct manifest *m, const struct snapshot *s,
                      const struct model_digest_rows *rows, const struct version_extra *extra)
@@ -137,12 +129,12 @@ static int write_files(const char *path, const struct snapshot *s, struct manife
     }
     FAULT("publish.after_model");
     if (rc == UNDINE_OK) {
-        add_file(m, MANIFEST_MODEL, &sum);
+        version_info_add_file(m, MANIFEST_MODEL, &sum);
         rc = version_tensors_train(path, s, &sum, err);
     }
     FAULT("publish.after_train");
     if (rc == UNDINE_OK) {
-        add_file(m, MANIFEST_TRAIN, &sum);
+        version_info_add_file(m, MANIFEST_TRAIN, &sum);
         rc = version_info_write(path, m, err);
     }
     FAULT("publish.after_manifest");
@@ -307,24 +299,86 @@ static int try_restore(const char *dir, uint64_t number, uint64_t seq_min, uint6
     return rc == UNDINE_OK ? 1 : rc == UNDINE_ENOMEM || rc == UNDINE_EVERSION ? rc : 0;
 }
 
+struct restore {
+    const char *dir;
+    uint64_t seq_min, seq_max;
+    struct snapshot **out;
+    struct version_info *info;
+    version_skipped_fn skipped;
+    void *payload;
+    uint64_t *merged; /* (n_merged) full versions passed by, whose state is that of older deltas */
+    uint64_t *state;  /* (n_merged) which */
+    size_t n_merged;
+    struct undine_err *err;
+};
+
+static int restore_one(struct restore *r, uint64_t number)
+{
+    struct undine_err why = {0};
+    char name[VERSION_NAME_MAX];
+    version_name(name, number);
+    int rc = try_restore(r->dir, number, r->seq_min, r->seq_max, r->out, r->info, &why);
+    if (rc == 0 && r->skipped != NULL) {
+        r->skipped(r->payload, name, &why);
+    } else if (rc < 0 && r->err != NULL) {
+        *r->err = why;
+    }
+    return rc;
+}
+
+/* Those passed by whose state is not older than `number`, the newest state first. */
+static int restore_merged(struct restore *r, uint64_t number)
+{
+    int rc = 0;
+    while (rc == 0) {
+        size_t best = r->n_merged;
+        for (size_t i = 0; i < r->n_merged; i++) {
+            bool due = r->merged[i] != 0 && r->state[i] >= number;
+            best = due && (best == r->n_merged || r->state[i] > r->state[best]) ? i : best;
+        }
+        if (best == r->n_merged) {
+            return 0;
+        }
+        rc = restore_one(r, r->merged[best]);
+        r->merged[best] = 0;
+    }
+    return rc;
+}
+
+/* A full version that was merged from a delta waits until its turn by that. */
+static bool pass_by(struct restore *r, uint64_t number)
+{
+    struct version_info info;
+    if (version_info_read(r->dir, number, &info, NULL) != UNDINE_OK || info.merged_from == 0) {
+        return false;
+    }
+    r->merged[r->n_merged] = number;
+    r->state[r->n_merged++] = info.merged_from;
+    return true;
+}
+
 int version_restore(const char *dir, uint64_t seq_min, uint64_t seq_max, struct snapshot **out,
                     struct version_info *info, version_skipped_fn skipped, void *payload,
                     struct undine_err *err)
 {
+    struct restore r = {dir, seq_min, seq_max, out, info, skipped, payload, NULL, NULL, 0, err};
     uint64_t *numbers;
     size_t n;
     int rc = version_files_list(dir, &numbers, &n, err);
+    r.merged = calloc(n + 1, sizeof *r.merged);
+    r.state = calloc(n + 1, sizeof *r.state);
+    if (rc == 0 && (r.merged == NULL || r.state == NULL)) {
+        rc = no_memory(err);
+    }
     for (size_t i = n; rc == 0 && i > 0; i--) {
-        struct undine_err why = {0};
-        rc = try_restore(dir, numbers[i - 1], seq_min, seq_max, out, info, &why);
-        if (rc == 0 && skipped != NULL) {
-            char name[VERSION_NAME_MAX];
-            version_name(name, numbers[i - 1]);
-            skipped(payload, name, &why);
-        } else if (rc < 0 && err != NULL) {
-            *err = why;
+        rc = restore_merged(&r, numbers[i - 1]);
+        if (rc == 0 && !pass_by(&r, numbers[i - 1])) {
+            rc = restore_one(&r, numbers[i - 1]);
         }
     }
+    rc = rc == 0 ? restore_merged(&r, 0) : rc;
+    free(r.merged);
+    free(r.state);
     free(numbers);
     return rc;
 }

@@ -62,10 +62,12 @@ int version_write_delta(const char *dir, struct snapshot *s, const struct versio
                         const struct version_extra *extra, bool publish, struct version_info *out,
                         struct undine_err *err);
 
-/* Newest valid version whose trained_seq lies in [seq_min, seq_max] into *out, with what the
- * trainer needs.  1 = found, 0 = none, also where DIR does not exist.  Others are skipped and
- * described to skipped (may be NULL): invalid ones, and with UNDINE_ESTATE those outside of the
- * range.  UNDINE_EVERSION where one of a newer format is met before: a newer program was here. */
+/* Of the version with the newest state: a delta counts as newer than the full version that was
+ * merged from an older one.  Newest valid version whose trained_seq lies in [seq_min, seq_max] into
+ * *out, with what the trainer needs.  1 = found, 0 = none, also where DIR does not exist.  Others
+ * are skipped and described to skipped (may be NULL): invalid ones, and with UNDINE_ESTATE those
+ * outside of the range.  UNDINE_EVERSION where one of a newer format is met before: a newer program
+ * was here. */
 typedef void (*version_skipped_fn)(void *payload, const char *name, const struct undine_err *why);
 int version_restore(const char *dir, uint64_t seq_min, uint64_t seq_max, struct snapshot **out,
                     struct version_info *info, version_skipped_fn skipped, void *payload,
@@ -82,10 +84,21 @@ int version_info_read(const char *dir, uint64_t number, struct version_info *out
                       struct undine_err *err);
 /* Name of the published version; UNDINE_ENOTFOUND where nothing is published. */
 int version_current(const char *dir, char out[VERSION_NAME_MAX], struct undine_err *err);
-/* Remove all but the newest `keep` (>= 1) versions with a valid manifest, the published one, and
- * those that it could be rolled back to: published and not withdrawn, `keep` of them with it.
- * *oldest_seq = lowest trained_seq of the newest, 0 where there is none: the example log may be
- * trimmed below it. */
+/* What stays: the newest state and the newest `count` (>= 1) full versions, from which a restart
+ * can go on; the published one, and `count` with it that it could be rolled back to: published and
+ * not withdrawn, of the deltas on one full version the newest.  And everything that the chain of
+ * one of them needs.  All else goes; of the full ones but the newest, and of those to roll back to,
+ * also what was made over age_ms before the newest, and what would make more than `bytes` with
+ * those kept before it (without what chains need; 0 = any).  *oldest_seq = lowest trained_seq from
+ * which a restart could have to go on, 0 where there is none: the example log may be trimmed below
+ * it. */
+struct version_keep {
+    unsigned count;
+    int64_t age_ms;
+    uint64_t bytes;
+};
+int version_retain_within(const char *dir, const struct version_keep *keep, uint64_t *oldest_seq,
+                          struct undine_err *err);
 int version_retain(const char *dir, unsigned keep, uint64_t *oldest_seq, struct undine_err *err);
 
 #endif

@@ -123,7 +123,8 @@ int version_files_prepare(const char *dir, struct undine_err *err)
         return failed(err, dir, "opendir");
     }
     for (struct dirent *e = readdir(d); rc == UNDINE_OK && e != NULL; e = readdir(d)) {
-        if (strncmp(e->d_name, VERSION_TEMPORARY, sizeof VERSION_TEMPORARY - 1) != 0) {
+        if (strncmp(e->d_name, VERSION_TEMPORARY, sizeof VERSION_TEMPORARY - 1) != 0 ||
+            strcmp(e->d_name, VERSION_MERGING) == 0) {
             continue;
         }
         rc = version_path(path, dir, e->d_name, err);
@@ -135,6 +136,13 @@ int version_files_prepare(const char *dir, struct undine_err *err)
     }
     (void)closedir(d);
     return rc;
+}
+
+int version_files_clear_merge(const char *dir, struct undine_err *err)
+{
+    char path[VERSION_PATH_MAX];
+    int rc = version_path(path, dir, VERSION_MERGING, err);
+    return rc == UNDINE_OK ? remove_tree(path, err) : rc;
 }
 
 /* ---- writing ---- */

@@ -12,9 +12,13 @@
 /* Directories and files under this prefix are unfinished or on their way out. */
 #define VERSION_TEMPORARY ".tmp-"
 
+/* The merge under way (version_merge.h): not swept away beside it. */
+#define VERSION_MERGING VERSION_TEMPORARY "merge"
+
 /* Numbers of the versions in dir, ascending; the caller frees *out.  0 where dir does not exist. */
 int version_files_list(const char *dir, uint64_t **out, size_t *n, struct undine_err *err);
-/* Make dir where it is missing, and remove what is left under temporary names. */
+/* Make dir where it is missing, and remove what is left under temporary names, but for
+ * VERSION_MERGING. */
 int version_files_prepare(const char *dir, struct undine_err *err);
 
 /* An empty directory of this path. */
@@ -41,6 +45,8 @@ int version_files_tail(const char *path, const char *name, char *out, size_t siz
 /* Rename dir/from to dir/to and fsync dir. */
 int version_files_rename(const char *dir, const char *from, const char *to, struct undine_err *err);
 int version_files_sync_dir(const char *path, struct undine_err *err);
+/* Remove dir/VERSION_MERGING, where it is. */
+int version_files_clear_merge(const char *dir, struct undine_err *err);
 /* Remove version dir/name as a whole: first its name, then its files. */
 int version_files_remove(const char *dir, const char *name, struct undine_err *err);
 

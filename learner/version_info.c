@@ -1,8 +1,7 @@
 #include "learner/version_info.h"
 
-#include "learner/version_files.h"
-
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,4 +84,13 @@ int version_info_write(const char *path, const struct manifest *m, struct undine
     }
     writer_release(&text);
     return rc;
+}
+
+void version_info_add_file(struct manifest *m, const char *name, const struct file_sum *sum)
+{
+    UNDINE_ASSERT(m->n_files < MANIFEST_FILES_MAX);
+    struct manifest_file *f = &m->file[m->n_files++];
+    (void)snprintf(f->name, sizeof f->name, "%s", name);
+    f->bytes = sum->bytes;
+    hash128_hex(f->checksum, sum->checksum);
 }

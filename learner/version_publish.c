@@ -4,7 +4,6 @@
 #include "learner/model/json_fields.h"
 #include "learner/model/json_text.h"
 #include "learner/model/version_history.h"
-#include "learner/model/version_reader.h"
 #include "learner/version_files.h"
 
 #include <inttypes.h>
@@ -99,14 +98,11 @@ static int move_and_note(const char *dir, const struct version_info *info, struc
 /* Can scorers take it? */
 static int check_usable(const char *dir, uint64_t number, struct undine_err *err)
 {
-    char path[VERSION_PATH_MAX], name[VERSION_NAME_MAX];
-    struct version_reader *r = NULL;
+    char name[VERSION_NAME_MAX];
+    struct version_chain *c = NULL;
     version_name(name, number);
-    int rc = version_path(path, dir, name, err);
-    if (rc == UNDINE_OK) {
-        rc = version_reader_open(&r, path, false, err);
-    }
-    version_reader_close(r);
+    int rc = version_chain_open(&c, dir, name, NULL, false, err);
+    version_chain_close(c);
     return rc;
 }
 

@@ -4,76 +4,168 @@
 #include "learner/version.h"
 #include "learner/version_files.h"
 #include "learner/version_hold.h"
+#include "learner/version_info.h"
 
 #include <stdlib.h>
 
 enum { RETAIN_HISTORY_BYTES = 1 << 20 }; /* thousands of lines */
 
+enum need { /* of a version that newer ones need */
+            NEED_NOT,
+            NEED_DELTA,
+            NEED_FULL
+};
+
 struct retain {
     const char *dir;
-    unsigned keep;
+    struct version_keep keep;
     uint64_t current; /* UINT64_MAX = nothing is published */
     struct version_history history;
+    uint64_t *number; /* (n) ascending */
+    uint8_t *need;    /* (n) enum need */
+    size_t n;
     unsigned for_restart, for_scorers; /* kept already */
-    uint64_t oldest_seq;
+    uint64_t group;                    /* full version of the newest delta kept for scorers */
+    uint64_t newest_state;             /* newest number whose state a full version has */
+    bool have_tip;                     /* the newest state is kept */
+    int64_t newest_ms;
+    uint64_t bytes, oldest_seq;
 };
 
 static int retain_begin(struct retain *r, struct undine_err *err)
 {
     char name[VERSION_NAME_MAX];
     r->current = r->oldest_seq = UINT64_MAX;
+    r->newest_ms = INT64_MIN;
     if (version_dir_current(r->dir, name, NULL) == UNDINE_OK) {
         (void)version_number(&r->current, name);
+    }
+    r->need = calloc(r->n + 1, sizeof *r->need);
+    if (r->need == NULL) {
+        return undine_err_set(err, UNDINE_ENOMEM, "no memory to list versions");
     }
     return version_history_tail(&r->history, r->dir, RETAIN_HISTORY_BYTES, err);
 }
 
-/* Is it one of the newest, or one that scorers take or may go back to? */
-static bool retain_keeps(struct retain *r, uint64_t number)
+static void mark(struct retain *r, const struct manifest *m)
 {
-    struct version_info info;
-    bool published = version_history_standing(&r->history, number) == VERSION_PUBLISHED;
-    bool for_scorers =
-        number == r->current || (published && number < r->current && r->for_scorers < r->keep);
-    r->for_scorers += for_scorers;
-    if (r->for_restart >= r->keep) {
-        return for_scorers;
+    for (uint32_t i = 0; i < m->delta.n_chain; i++) {
+        size_t low = 0, high = r->n;
+        while (low < high) {
+            size_t middle = low + (high - low) / 2;
+            if (r->number[middle] < m->delta.chain[i].number) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        if (low < r->n && r->number[low] == m->delta.chain[i].number) {
+            r->need[low] = i == 0 ? NEED_FULL : NEED_DELTA;
+        }
     }
-    if (version_info_read(r->dir, number, &info, NULL) == UNDINE_OK) {
-        r->for_restart++;
-        r->oldest_seq = info.trained_seq < r->oldest_seq ? info.trained_seq : r->oldest_seq;
+}
+
+/* Is one that may go within what age and bytes allow? */
+static bool within(const struct retain *r, const struct manifest *m)
+{
+    bool young = r->keep.age_ms == 0 || r->newest_ms - m->created_ms <= r->keep.age_ms;
+    bool small = r->keep.bytes == 0 || r->bytes + manifest_bytes(m) <= r->keep.bytes;
+    return young && small;
+}
+
+/* One that scorers may go back to: published, not withdrawn, and of the deltas on one full version
+ * the newest. */
+static bool is_target(const struct retain *r, const struct manifest *m)
+{
+    uint64_t group = m->is_delta ? m->delta.chain[0].number : m->number;
+    return version_history_standing(&r->history, m->number) == VERSION_PUBLISHED &&
+           m->number < r->current && r->for_scorers < r->keep.count &&
+           (r->group == 0 || group != r->group);
+}
+
+static bool keeps_for_restart(struct retain *r, const struct manifest *m)
+{
+    bool tip = !r->have_tip && (!m->is_delta || m->number > r->newest_state);
+    bool keeps =
+        m->is_delta ? tip : r->for_restart == 0 || (r->for_restart < r->keep.count && within(r, m));
+    r->have_tip = r->have_tip || (tip && (m->is_delta || m->merged_from == 0));
+    if (!m->is_delta) {
+        uint64_t state = m->merged_from > 0 ? m->merged_from : m->number;
+        r->newest_state = state > r->newest_state ? state : r->newest_state;
+        r->for_restart += keeps;
     }
-    return true;
+    if (keeps && m->trained_seq < r->oldest_seq) {
+        r->oldest_seq = m->trained_seq;
+    }
+    return keeps;
+}
+
+static bool keeps_for_scorers(struct retain *r, const struct manifest *m)
+{
+    bool keeps = m->number == r->current || (is_target(r, m) && within(r, m));
+    if (keeps) {
+        r->for_scorers++;
+        r->group = m->is_delta ? m->delta.chain[0].number : m->number;
+    }
+    return keeps;
+}
+
+/* A version that can be read and that no newer one needs. */
+static bool keeps_valid(struct retain *r, const struct manifest *m)
+{
+    r->newest_ms = m->created_ms > r->newest_ms ? m->created_ms : r->newest_ms;
+    bool restart = keeps_for_restart(r, m), scorers = keeps_for_scorers(r, m);
+    if (restart || scorers) {
+        r->bytes += manifest_bytes(m);
+        mark(r, m);
+    }
+    return restart || scorers;
+}
+
+static bool keeps(struct retain *r, size_t i)
+{
+    uint64_t number = r->number[i];
+    struct manifest m;
+    if (r->need[i] == NEED_DELTA) {
+        return true;
+    }
+    if (version_info_manifest(r->dir, number, &m, NULL) != UNDINE_OK) {
+        return r->need[i] != NEED_NOT || r->for_restart < r->keep.count || number == r->current;
+    }
+    bool keep = keeps_valid(r, &m) || r->need[i] != NEED_NOT;
+    manifest_release(&m);
+    return keep;
 }
 
 static int retain(struct retain *r, struct undine_err *err)
 {
-    uint64_t *numbers;
-    size_t n;
-    int rc = version_files_list(r->dir, &numbers, &n, err);
+    int rc = version_files_list(r->dir, &r->number, &r->n, err);
     if (rc == UNDINE_OK) {
         rc = retain_begin(r, err);
     }
-    for (size_t i = n; rc == UNDINE_OK && i > 0; i--) {
-        if (retain_keeps(r, numbers[i - 1])) {
+    /* Downwards, so that what goes goes before what it needs. */
+    for (size_t i = r->n; rc == UNDINE_OK && i > 0; i--) {
+        if (keeps(r, i - 1)) {
             continue;
         }
         char name[VERSION_NAME_MAX];
-        version_name(name, numbers[i - 1]);
+        version_name(name, r->number[i - 1]);
         /* DROP(version_old): beyond `snapshot.keep`, not the published one */
         FAULT("retain.before_remove");
         rc = version_files_remove(r->dir, name, err);
         FAULT("retain.after_remove");
     }
-    free(numbers);
+    free(r->number);
+    free(r->need);
     version_history_release(&r->history);
     return rc;
 }
 
-int version_retain(const char *dir, unsigned keep, uint64_t *oldest_seq, struct undine_err *err)
+int version_retain_within(const char *dir, const struct version_keep *keep, uint64_t *oldest_seq,
+                          struct undine_err *err)
 {
-    UNDINE_ASSERT(keep >= 1);
-    struct retain r = {.dir = dir, .keep = keep};
+    UNDINE_ASSERT(keep->count >= 1);
+    struct retain r = {.dir = dir, .keep = *keep};
     int lock;
     int rc = version_lock(dir, &lock, err); /* nobody publishes meanwhile what goes */
     if (rc < 0) {
@@ -85,4 +177,10 @@ int version_retain(const char *dir, unsigned keep, uint64_t *oldest_seq, struct 
         *oldest_seq = r.oldest_seq == UINT64_MAX ? 0 : r.oldest_seq;
     }
     return rc;
+}
+
+int version_retain(const char *dir, unsigned keep, uint64_t *oldest_seq, struct undine_err *err)
+{
+    struct version_keep limits = {.count = keep};
+    return version_retain_within(dir, &limits, oldest_seq, err);
 }

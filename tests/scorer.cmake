@@ -3,6 +3,8 @@ undine_test(test_safetensors SOURCES unit/test_safetensors.c LIBS undine_model L
 undine_test(test_model_digest SOURCES unit/test_model_digest.c LIBS undine_model LABELS fast)
 undine_test(test_version_chain SOURCES unit/test_version_chain.c support/chain_world.c support/version_fixture.c
   LIBS undine_learner LABELS fast)
+undine_test(test_version_merge SOURCES unit/test_version_merge.c support/chain_world.c support/version_fixture.c
+  LIBS undine_learner LABELS fast)
 undine_test(test_version_publish SOURCES unit/test_version_publish.c support/version_fixture.c LIBS undine_learner
             LABELS fast)
 undine_test(test_version SOURCES unit/test_version.c support/version_fixture.c LIBS undine_learner

@@ -125,6 +125,20 @@ static int output_put(struct output *o, const void *data, uint64_t len, struct u
     return rc;
 }
 
+static int put_piece(void *output, const void *data, uint64_t len, struct undine_err *err)
+{
+    return output_put(output, data, len, err);
+}
+
+static int put_tensor(struct output *o, const struct safetensors_tensor *t, struct undine_err *err)
+{
+    uint64_t until = o->bytes + safetensors_bytes(t);
+    int rc = t->source != NULL ? t->source->produce(t->source, put_piece, o, err)
+                               : output_put(o, t->data, safetensors_bytes(t), err);
+    UNDINE_ASSERT(rc < 0 || o->bytes == until);
+    return rc;
+}
+
 int safetensors_write(int fd, const struct safetensors_tensor *tensors, size_t n,
                       struct file_sum *out, struct undine_err *err)
 {
@@ -152,7 +166,7 @@ int safetensors_write(int fd, const struct safetensors_tensor *tensors, size_t n
         rc = output_put(&o, header.data, header.len, err);
     }
     for (size_t i = 0; rc == UNDINE_OK && i < n; i++) {
-        rc = output_put(&o, order[i]->data, safetensors_bytes(order[i]), err);
+        rc = put_tensor(&o, order[i], err);
     }
     FAULT("tensors.before_sync");
     if (rc == UNDINE_OK && fsync(fd) < 0) {

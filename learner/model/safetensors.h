@@ -31,11 +31,21 @@ enum safetensors_type {
     SAFETENSORS_I64
 };
 
+/* Where a tensor's data comes from piece by piece: hands all safetensors_bytes of it, in order, to
+ * `put`. */
+typedef int (*safetensors_put_fn)(void *output, const void *data, uint64_t len,
+                                  struct undine_err *err);
+struct safetensors_source {
+    int (*produce)(const struct safetensors_source *self, safetensors_put_fn put, void *output,
+                   struct undine_err *err);
+};
+
 struct safetensors_tensor {
     char name[SAFETENSORS_NAME_MAX];
     enum safetensors_type type;
-    uint64_t rows, cols; /* cols 0 = one dimension */
-    const void *data;    /* borrowed; aligned to the type */
+    uint64_t rows, cols;                     /* cols 0 = one dimension */
+    const void *data;                        /* borrowed; aligned to the type */
+    const struct safetensors_source *source; /* to be written, in place of data; else NULL */
 };
 
 size_t safetensors_type_bytes(enum safetensors_type type);
@@ -50,7 +60,7 @@ struct file_sum {
 };
 
 /* Write all n tensors to an empty file and fsync it.  Names must differ.  Equal element sizes keep
- * the given order.  UNDINE_EIO, UNDINE_ENOMEM. */
+ * the given order; sources are asked in the order of the file.  UNDINE_EIO, UNDINE_ENOMEM. */
 int safetensors_write(int fd, const struct safetensors_tensor *tensors, size_t n,
                       struct file_sum *out, struct undine_err *err);
 

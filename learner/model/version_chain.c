@@ -378,6 +378,58 @@ int version_chain_open(struct version_chain **out, const char *dir, const char *
     return UNDINE_OK;
 }
 
+/* The parts of `near` behind the one whose model the full version is. */
+static int rebase_parts(struct version_chain *c, const struct version_chain *near,
+                        struct undine_err *err)
+{
+    const struct manifest *full = &c->part[0]->reader->manifest;
+    for (uint32_t i = 0; !full->is_delta && i < near->n_parts; i++) {
+        const struct manifest *m = &near->part[i]->reader->manifest;
+        if (m->number != full->merged_from || strcmp(m->digest, full->digest) != 0) {
+            continue;
+        }
+        for (uint32_t k = i + 1; k < near->n_parts; k++) {
+            (void)atomic_fetch_add(&near->part[k]->refs, 1);
+            c->part[c->n_parts++] = near->part[k];
+        }
+        return UNDINE_OK;
+    }
+    return undine_err_set(err, UNDINE_EINVAL,
+                          "version %" PRIu64 " is not merged from one that version %s needs",
+                          full->number, near->name);
+}
+
+int version_chain_rebase(struct version_chain **out, const char *dir, const char *full,
+                         const struct version_chain *near, struct undine_err *err)
+{
+    uint64_t number = 0;
+    struct version_chain *c = chain_new(err);
+    if (c == NULL) {
+        return UNDINE_ENOMEM;
+    }
+    UNDINE_ASSERT(version_number(&number, full));
+    c->part = calloc(near->n_parts + 1, sizeof(struct version_part *));
+    int rc = c->part == NULL ? no_memory(err)
+                             : part_open(&c->part[0], dir, number, near->part[0]->with_train, err);
+    c->n_parts = rc == UNDINE_OK;
+    if (rc == UNDINE_OK) {
+        rc = rebase_parts(c, near, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = lay_base(c, err);
+    }
+    if (rc == UNDINE_OK) {
+        rc = lay_deltas(c, NULL, err);
+    }
+    if (rc < 0) {
+        version_chain_close(c);
+        return rc;
+    }
+    name_chain(c);
+    *out = c;
+    return UNDINE_OK;
+}
+
 /* A version that does not lie among others under its own name: a copy. */
 static int open_copy(struct version_chain **out, const char *path, bool with_train,
                      struct undine_err *err)

@@ -62,6 +62,11 @@ int version_chain_open(struct version_chain **out, const char *dir, const char *
 int version_chain_open_path(struct version_chain **out, const char *path,
                             const struct version_chain *near, bool with_train,
                             struct undine_err *err);
+/* The same model as `near`, with another full version under it: DIR/full, that was merged from one
+ * of near's parts, takes the place of that and of those before it.  A delta that is written on this
+ * chain needs them no more.  UNDINE_EINVAL where it was merged from none of them, and as above. */
+int version_chain_rebase(struct version_chain **out, const char *dir, const char *full,
+                         const struct version_chain *near, struct undine_err *err);
 void version_chain_close(struct version_chain *c); /* NULL-safe */
 
 /* The row of an id (width numbers), NULL where the model has none. */

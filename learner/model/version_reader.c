@@ -20,17 +20,23 @@ uint64_t version_index_slots(uint64_t n_rows)
     return slots;
 }
 
-void version_index_fill(uint32_t *index, uint64_t slots, const uint64_t *keys, uint64_t n)
+void version_index_add(uint32_t *index, uint64_t slots, const uint64_t *keys, uint64_t n,
+                       uint64_t first)
 {
-    UNDINE_ASSERT(n < slots && n < UINT32_MAX);
+    UNDINE_ASSERT(first + n < slots && first + n < UINT32_MAX);
     uint64_t mask = slots - 1;
     for (uint64_t i = 0; i < n; i++) {
         uint64_t at = hash_mix64(keys[i]) & mask;
         while (index[at] != 0) {
             at = (at + 1) & mask;
         }
-        index[at] = (uint32_t)(i + 1);
+        index[at] = (uint32_t)(first + i + 1);
     }
+}
+
+void version_index_fill(uint32_t *index, uint64_t slots, const uint64_t *keys, uint64_t n)
+{
+    version_index_add(index, slots, keys, n, 0);
 }
 
 uint64_t version_table_find(const struct version_table *t, uint64_t key)

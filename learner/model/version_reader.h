@@ -57,6 +57,9 @@ int version_reader_digest_of(const struct version_reader *r, const struct model_
 uint64_t version_index_slots(uint64_t n_rows);
 /* index (slots), filled for n ids; zeroed by the caller. */
 void version_index_fill(uint32_t *index, uint64_t slots, const uint64_t *keys, uint64_t n);
+/* The same for some of them, of which the first is row `first`. */
+void version_index_add(uint32_t *index, uint64_t slots, const uint64_t *keys, uint64_t n,
+                       uint64_t first);
 /* "table.NAME.WHAT" */
 void version_tensor_name(char out[SAFETENSORS_NAME_MAX], const char *table, const char *what);
 

@@ -19,10 +19,13 @@ static const uint32_t U32[] = {7};
 static const int64_t I64[] = {INT64_MIN};
 
 static const struct safetensors_tensor TENSORS[] = {
-    {"bytes", SAFETENSORS_U8, 3, 0, U8},     {"rows", SAFETENSORS_F32, 2, 3, F32},
-    {"sum", SAFETENSORS_F64, 1, 0, F64},     {"table.a.keys", SAFETENSORS_U64, 2, 0, U64},
-    {"nothing", SAFETENSORS_F32, 0, 4, F32}, {"day", SAFETENSORS_U32, 1, 1, U32},
-    {"time", SAFETENSORS_I64, 1, 0, I64},
+    {"bytes", SAFETENSORS_U8, 3, 0, U8, NULL},
+    {"rows", SAFETENSORS_F32, 2, 3, F32, NULL},
+    {"sum", SAFETENSORS_F64, 1, 0, F64, NULL},
+    {"table.a.keys", SAFETENSORS_U64, 2, 0, U64, NULL},
+    {"nothing", SAFETENSORS_F32, 0, 4, F32, NULL},
+    {"day", SAFETENSORS_U32, 1, 1, U32, NULL},
+    {"time", SAFETENSORS_I64, 1, 0, I64, NULL},
 };
 enum { N_TENSORS = sizeof TENSORS / sizeof TENSORS[0] };
 
