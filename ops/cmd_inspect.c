@@ -1,7 +1,7 @@
 #include "base/hash.h"
 #include "learner/model/json_text.h"
 #include "configs/config.h"
-#include "learner/model/version_reader.h"
+#include "learner/model/version_chain.h"
 #include "learner/version.h"
 #include "ops/args.h"
 #include "ops/batch_dump.h"
@@ -254,25 +254,21 @@ static int inspect_user(struct inspect *in)
 
 static int print_version(struct inspect *in, const char *path)
 {
-    struct version_reader *r = NULL;
-    int rc = version_reader_open(&r, path, true, &in->err);
-    struct hash128 digest;
-    if (rc == UNDINE_OK) {
-        rc = version_reader_digest(r, &digest, &in->err);
-    }
+    struct version_chain *c = NULL;
+    int rc = version_chain_open_path(&c, path, NULL, true, &in->err);
     char manifest[VERSION_PATH_MAX + VERSION_NAME_MAX + 16];
     (void)snprintf(manifest, sizeof manifest, "%s/manifest.json", path);
     if (rc == UNDINE_OK) {
         json_t *o = json_load_file(manifest, 0, NULL);
         char hex[HASH128_HEX_LEN + 1];
-        hash128_hex(hex, digest);
+        hash128_hex(hex, c->digest);
         if (o != NULL) {
             json_put(o, "model_digest", json_string(hex)); /* of what lies there */
             json_put(o, "valid", json_true());
         }
         rc = print(o, in);
     }
-    version_reader_close(r);
+    version_chain_close(c);
     return rc;
 }
 
@@ -325,7 +321,8 @@ int cmd_inspect(int argc, char **argv)
         {"digest", 0, ARGS_FLAG, &in.digest, NULL,
          "store: equal numbers for equal contents, however they got there"},
         {"verify", 0, ARGS_FLAG, &in.verify, NULL,
-         "store: read and count everything anew, versions too; exit code 1 where anything is wrong"},
+         "store: read and count everything anew, versions too; exit code 1 where anything is "
+         "wrong"},
         {NULL, 'o', ARGS_LIST, &in.overrides, "KEY=VALUE", "override a key of the configuration"},
     };
     int code = args_parse(argc, argv, "inspect store|user|version|malformed|loss|dump [options]",

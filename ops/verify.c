@@ -1,14 +1,15 @@
 #include "ops/verify.h"
 
 #include "ingest/verify.h"
-#include "learner/model/version_dir.h"
-#include "learner/model/version_reader.h"
+#include "learner/model/version_chain.h"
+#include "learner/version_files.h"
 #include "ops/json_put.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -20,7 +21,8 @@ struct check {
     json_t *problems;
     struct verified store;
     uint64_t versions, version_files, version_bytes, unfinished;
-    bool usable; /* a version continues where the example log can */
+    struct version_chain *chain; /* of the version looked at last: the next one mostly shares it */
+    bool usable;                 /* a version continues where the example log can */
 };
 
 static void problem(void *payload, const char *where, const char *what)
@@ -31,42 +33,22 @@ static void problem(void *payload, const char *where, const char *what)
 
 /* ---- versions ---- */
 
-static void check_digest(struct check *c, const struct version_reader *r, const char *path)
-{
-    struct hash128 digest;
-    struct undine_err err = {0};
-    char hex[HASH128_HEX_LEN + 1], text[160];
-    if (version_reader_digest(r, &digest, &err) != UNDINE_OK) {
-        problem(c, path, err.msg);
-        return;
-    }
-    hash128_hex(hex, digest);
-    if (strcmp(hex, r->manifest.digest) != 0) {
-        (void)snprintf(text, sizeof text, "its model has the digest %s, its manifest says %s", hex,
-                       r->manifest.digest);
-        problem(c, path, text);
-    }
-}
-
 static void check_version(struct check *c, const char *name)
 {
     char path[VERSION_PATH_MAX];
     struct undine_err err = {0};
-    struct version_reader *r = NULL;
+    struct version_chain *next = NULL;
     int rc = version_path(path, c->versions_dir, name, &err);
-    if (rc == UNDINE_OK) {
-        rc = version_reader_open(&r, path, true, &err);
+    if (rc == UNDINE_OK) { /* its digest with it, and that of every version of its chain */
+        rc = version_chain_open(&next, c->versions_dir, name, c->chain, true, &err);
     }
     if (rc != UNDINE_OK) {
         problem(c, path, err.msg);
         return;
     }
-    const struct manifest *m = &r->manifest;
-    check_digest(c, r, path);
-    uint64_t number = 0;
-    if (!version_number(&number, name) || number != m->number) {
-        problem(c, path, "its manifest is of another version");
-    }
+    version_chain_close(c->chain);
+    c->chain = next;
+    const struct manifest *m = next->manifest;
     if (m->trained_seq > c->store.example_head) {
         problem(c, path, "it has learned examples that the example log does not have yet");
     }
@@ -75,7 +57,6 @@ static void check_version(struct check *c, const char *name)
     c->versions++;
     c->version_files += m->n_files + 1;
     c->version_bytes += manifest_bytes(m);
-    version_reader_close(r);
 }
 
 static void check_current(struct check *c)
@@ -94,7 +75,7 @@ static void check_current(struct check *c)
     }
 }
 
-static void check_versions(struct check *c)
+static void count_unfinished(struct check *c)
 {
     DIR *dir = opendir(c->versions_dir);
     if (dir == NULL) {
@@ -104,14 +85,30 @@ static void check_versions(struct check *c)
         return;
     }
     for (struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
-        uint64_t number = 0;
-        if (version_number(&number, e->d_name)) {
-            check_version(c, e->d_name);
-        } else if (strncmp(e->d_name, ".tmp-", 5) == 0) {
-            c->unfinished++; /* a crash left it; the next start clears it away */
-        }
+        /* A crash left it; the next start clears it away. */
+        c->unfinished += strncmp(e->d_name, VERSION_TEMPORARY, sizeof VERSION_TEMPORARY - 1) == 0;
     }
     (void)closedir(dir);
+}
+
+static void check_versions(struct check *c)
+{
+    uint64_t *number;
+    size_t n;
+    struct undine_err err = {0};
+    if (version_files_list(c->versions_dir, &number, &n, &err) < 0) {
+        problem(c, c->versions_dir, err.msg);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        char name[VERSION_NAME_MAX];
+        version_name(name, number[i]);
+        check_version(c, name);
+    }
+    free(number);
+    version_chain_close(c->chain);
+    c->chain = NULL;
+    count_unfinished(c);
     check_current(c);
     if (!c->usable && c->store.example_tail > 0) {
         problem(c, c->versions_dir,

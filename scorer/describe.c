@@ -65,8 +65,9 @@ static json_t *rows(const struct manifest *m)
 static char *describe(const struct manifest *m)
 {
     json_t *o = json_pack(
-        "{s:I, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "version", (json_int_t)m->number, "digest",
-        m->digest, "trained_seq", (json_int_t)m->trained_seq, "examples", (json_int_t)m->examples,
+        "{s:I, s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "version", (json_int_t)m->number,
+        "kind", m->is_delta ? "delta" : "full", "chain", (int)m->delta.n_chain, "digest", m->digest,
+        "trained_seq", (json_int_t)m->trained_seq, "examples", (json_int_t)m->examples,
         "event_time_ms", (json_int_t)m->event_time_ms, "created_ms", (json_int_t)m->created_ms,
         "rows", rows(m), "fields", fields(&m->schema), "sequences", sequences(&m->schema));
     char *text = o != NULL ? json_text_print(o, JSON_COMPACT) : NULL;

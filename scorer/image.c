@@ -2,37 +2,28 @@
 
 #include "learner/model/version_model.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
-int image_open(struct image **out, const char *dir, const char *name, struct undine_err *err)
+int image_open_beside(struct image **out, const char *dir, const char *name,
+                      const struct image *near, struct undine_err *err)
 {
-    char path[VERSION_PATH_MAX];
     struct image *image = calloc(1, sizeof *image);
     if (image == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for version %s", name);
     }
-    int rc = version_path(path, dir, name, err);
-    if (rc == UNDINE_OK) {
-        rc = version_reader_open(&image->reader, path, false, err);
-    }
+    int rc =
+        version_chain_open(&image->chain, dir, name, near != NULL ? near->chain : NULL, false, err);
     if (rc < 0) {
         image_close(image);
         return rc;
     }
-    const struct manifest *m = &image->reader->manifest;
+    const struct manifest *m = image->chain->manifest;
+    image->reader = image->chain->part[image->chain->n_parts - 1]->reader;
     image->number = m->number;
     version_name(image->name, m->number);
-    if (strcmp(image->name, name) != 0) {
-        rc = undine_err_set(err, UNDINE_ECORRUPT, "its manifest is that of version %" PRIu64,
-                            m->number);
-    }
-    if (rc == UNDINE_OK) {
-        rc = version_model_open(&image->model, m, &image->reader->model, err);
-    }
+    rc = version_model_open(&image->model, m, image->chain->dense, err);
     if (rc < 0) {
-        (void)undine_err_prefix(err, "%s", path);
+        (void)undine_err_prefix(err, "%s/%s", dir, name);
         image_close(image);
         return rc;
     }
@@ -40,11 +31,16 @@ int image_open(struct image **out, const char *dir, const char *name, struct und
     return UNDINE_OK;
 }
 
+int image_open(struct image **out, const char *dir, const char *name, struct undine_err *err)
+{
+    return image_open_beside(out, dir, name, NULL, err);
+}
+
 void image_close(struct image *image)
 {
     if (image != NULL) {
         model_close(image->model);
-        version_reader_close(image->reader);
+        version_chain_close(image->chain);
         free(image);
     }
 }

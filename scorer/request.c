@@ -118,7 +118,7 @@ static bool table_row_of(struct request_table *t, uint64_t key, uint32_t *out)
 
 /* Copy the distinct rows out of the version: index and key of a run are asked for ahead, since each
  * is a miss of the cache. */
-static bool table_gather(struct request_table *t, const struct version_table *from,
+static bool table_gather(struct request_table *t, const struct version_rows *from,
                          const struct row_init *init)
 {
     size_t width = from->width;
@@ -128,13 +128,13 @@ static bool table_gather(struct request_table *t, const struct version_table *fr
     for (size_t first = 0; first < t->n_rows; first += GATHER_RUN) {
         size_t end = first + GATHER_RUN < t->n_rows ? first + GATHER_RUN : t->n_rows;
         for (size_t i = first; i < end; i++) {
-            __builtin_prefetch(&from->index[hash_mix64(t->key[i]) & from->mask]);
+            version_rows_prefetch(from, t->key[i]);
         }
         for (size_t i = first; i < end; i++) {
-            uint64_t row = version_table_find(from, t->key[i]);
-            row = row < from->n_rows ? row : from->shared;
-            if (row < from->n_rows) {
-                memcpy(t->weight + i * width, from->row + row * width, width * sizeof *t->weight);
+            const float *row = version_rows_find(from, t->key[i]);
+            row = row != NULL ? row : from->shared;
+            if (row != NULL) {
+                memcpy(t->weight + i * width, row, width * sizeof *t->weight);
             } else {
                 row_initial(t->weight + i * width, from->width, t->key[i], init);
             }
@@ -500,7 +500,7 @@ static void fill_batch(struct request *r, const struct model_options *model, siz
     }
 }
 
-int request_build(struct request *r, const struct version_reader *version,
+int request_build(struct request *r, const struct version_chain *version,
                   const struct undine_request *in, const struct request_steps *steps,
                   struct undine_err *err)
 {
@@ -510,7 +510,7 @@ int request_build(struct request *r, const struct version_reader *version,
         return undine_err_set(err, UNDINE_EINVAL, "the request has %zu candidates, at most %d fit",
                               n, REQUEST_CANDIDATES_MAX);
     }
-    r->schema = &version->manifest.schema;
+    r->schema = &version->manifest->schema;
     int rc = clear(r, n, err);
     if (rc == UNDINE_OK) {
         rc = add_shared(r, SCHEMA_USER, &in->user, &in->user_id, n, err);
@@ -528,12 +528,12 @@ int request_build(struct request *r, const struct version_reader *version,
         rc = add_steps(r, i, &steps[i], err);
     }
     for (uint32_t i = 0; rc == UNDINE_OK && i < r->schema->n_tables; i++) {
-        if (!table_gather(&r->table[i], &version->table[i], &version->manifest.row_init[i])) {
+        if (!table_gather(&r->table[i], &version->table[i], &version->manifest->row_init[i])) {
             rc = no_memory(err);
         }
     }
     if (rc == UNDINE_OK) {
-        fill_batch(r, &version->manifest.model, n);
+        fill_batch(r, &version->manifest->model, n);
     }
     return rc;
 }

@@ -11,7 +11,7 @@
 #define UNDINE_SCORER_REQUEST_H
 
 #include "learner/model/batch.h"
-#include "learner/model/version_reader.h"
+#include "learner/model/version_chain.h"
 #include "scorer/undine.h"
 
 enum { REQUEST_CANDIDATES_MAX = 1 << 20 };
@@ -62,7 +62,7 @@ struct request {
 /* Fill r->batch for the version; it stays until the next call.  steps: NULL = the request's own
  * sequences, else (n_sequences of the version's schema) and `in` has none.  UNDINE_EINVAL names
  * what is wrong with the request, and r->fault where; UNDINE_ENOMEM. */
-int request_build(struct request *r, const struct version_reader *version,
+int request_build(struct request *r, const struct version_chain *version,
                   const struct undine_request *in, const struct request_steps *steps,
                   struct undine_err *err);
 void request_release(struct request *r); /* fine on a zeroed one */

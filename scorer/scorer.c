@@ -1,5 +1,7 @@
 #include "scorer/scorer.h"
 
+#include "learner/model/version_history.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,18 +33,19 @@ const char *undine_version_string(void)
     return UNDINE_VERSION;
 }
 
-/* Open the published version, unless it is `but`: 1 = opened, 0 = it is that one.  A version may be
- * retired between the look at CURRENT and the opening; then CURRENT has moved, so look again. */
-static int open_current(struct image **out, const char *dir, const char *but,
+/* Open the published version, unless it is that of `near`: 1 = opened, 0 = it is that one.  A
+ * version may be retired between the look at CURRENT and the opening; then CURRENT has moved, so
+ * look again. */
+static int open_current(struct image **out, const char *dir, const struct image *near,
                         struct undine_err *err)
 {
     char name[VERSION_NAME_MAX], again[VERSION_NAME_MAX];
     int rc = version_dir_current(dir, name, err);
     for (int i = 0; rc == UNDINE_OK; i++) {
-        if (but != NULL && strcmp(name, but) == 0) {
+        if (near != NULL && strcmp(name, near->name) == 0) {
             return 0;
         }
-        rc = image_open(out, dir, name, err);
+        rc = image_open_beside(out, dir, name, near, err);
         if (rc == UNDINE_OK) {
             return 1;
         }
@@ -51,6 +54,41 @@ static int open_current(struct image **out, const char *dir, const char *but,
             memcpy(name, again, sizeof name);
             rc = UNDINE_OK;
         }
+    }
+    return rc;
+}
+
+/* The newest version that can be used among those that were published before the one in CURRENT and
+ * not withdrawn since.  1 = opened, 0 = there is none. */
+static int open_published(struct image **out, const char *dir)
+{
+    char name[VERSION_NAME_MAX];
+    struct version_history h;
+    uint64_t number = UINT64_MAX;
+    int rc = UNDINE_ENOTFOUND;
+    if (version_dir_current(dir, name, NULL) == UNDINE_OK) {
+        (void)version_number(&number, name);
+    }
+    if (version_history_read(&h, dir, NULL) < 0) {
+        return 0;
+    }
+    for (number = version_history_before(&h, number); rc < 0 && number != 0;
+         number = version_history_before(&h, number)) {
+        version_name(name, number);
+        rc = image_open(out, dir, name, NULL);
+    }
+    version_history_release(&h);
+    return rc == UNDINE_OK;
+}
+
+/* Something is published, and it is not whole. */
+static int open_any(struct image **out, const char *dir, struct undine_err *err)
+{
+    int rc = open_current(out, dir, NULL, err);
+    bool published =
+        version_dir_current(dir, (char[VERSION_NAME_MAX]){0}, NULL) != UNDINE_ENOTFOUND;
+    if ((rc == UNDINE_ECORRUPT || rc == UNDINE_ENOTFOUND) && published) {
+        return open_published(out, dir) ? UNDINE_OK : rc;
     }
     return rc;
 }
@@ -70,7 +108,7 @@ int undine_scorer_open(struct undine_scorer **out, const char *versions_dir,
         rc = undine_err_set(&err, UNDINE_EINVAL, "the path of the versions is too long");
     }
     if (rc == UNDINE_OK) {
-        rc = open_current(&image, s->dir, NULL, &err);
+        rc = open_any(&image, s->dir, &err);
     }
     if (rc < 0) {
         free(s);
@@ -124,9 +162,8 @@ int undine_scorer_refresh(struct undine_scorer *s, struct undine_error *error)
 {
     struct undine_err err = {0};
     struct image *image = NULL, *old = NULL;
-    char name[VERSION_NAME_MAX];
-    version_name(name, atomic_load(&s->number));
-    int rc = open_current(&image, s->dir, name, &err);
+    /* Only this call takes images away, so the one in use stays for its length. */
+    int rc = open_current(&image, s->dir, atomic_load(&s->current), &err);
     if (rc > 0) {
         old = atomic_exchange(&s->current, image);
         atomic_store(&s->number, image->number);

@@ -87,7 +87,7 @@ int session_score(struct undine_session *t, const struct undine_request *req,
     t->version = image->number;
     int rc = check_schema(&image->reader->manifest.schema, steps, err);
     if (rc == UNDINE_OK) {
-        rc = request_build(&t->request, image->reader, req, steps == NULL ? NULL : steps->sequence,
+        rc = request_build(&t->request, image->chain, req, steps == NULL ? NULL : steps->sequence,
                            err);
     }
     if (rc == UNDINE_OK && req->n_candidates > 0) {

@@ -15,8 +15,13 @@
  *   undine_scorer_refresh looks for a newly published version, checks every byte of it, and makes
  * it the one in use by the exchange of one pointer.  A call that is running ends on the version
  * that it began with.  A version that is damaged or half there is refused as a whole, by its
- * reason, and the one in use stays in use.  Nothing is refreshed unless the caller does it: from a
- * thread of its own, say, once a second.
+ * reason, and the one in use stays in use.  A version may be a delta: what changed since another
+ * one, which it is laid over; then all versions of its chain are checked, and the model that comes
+ * out of it by its digest.  What the version in use holds open already is shared, so that the next
+ * delta costs what changed.  Where the published version is damaged when a scorer is opened, it
+ * begins with the newest whole one that was published before it and never rolled back;
+ * undine_scorer_version tells, and each refresh says what is wrong until it is not.  Nothing is
+ * refreshed unless the caller does it: from a thread of its own, say, once a second.
  *
  * Values
  *   are the bytes of ids as they stand in the events ("5239" and the number 5239 are one id), in
@@ -98,10 +103,10 @@ struct undine_request {          /* one user in one context, and n candidates */
 
 /* Open the version that VERSIONS_DIR/CURRENT names.
  * Ownership: *out is the caller's, to be closed; written on success only.  The path is copied.
- * Errors: NOT_FOUND where nothing is published yet; CORRUPT, FORMAT, CONFIG, IO, NO_MEMORY,
- * ARGUMENT where the path is too long.
- * Cost: every byte of the version's files is read once, for its checksum; nothing is parsed or
- * copied but the manifest and the dense parameters.  Memory is the mapped files'. */
+ * Errors: NOT_FOUND where nothing is published yet; CORRUPT (and no older one is whole), FORMAT,
+ * CONFIG, IO, NO_MEMORY, ARGUMENT where the path is too long. Cost: every byte of the version's
+ * files is read once, for its checksum; nothing is parsed or copied but the manifest and the dense
+ * parameters.  Memory is the mapped files'. */
 UNDINE_API int undine_scorer_open(struct undine_scorer **out, const char *versions_dir,
                                   struct undine_error *err);
 
@@ -143,9 +148,9 @@ UNDINE_API int undine_score(struct undine_session *t, const struct undine_reques
  * one that was in use when it was opened.  Threads: the session's. */
 UNDINE_API uint64_t undine_session_version(const struct undine_session *t);
 
-/* What the version in use is and expects, as a JSON object: `version`, `digest`, `trained_seq`,
- * `examples`, `event_time_ms`, `created_ms` (milliseconds since 1970 UTC), `rows` by table,
- * `fields`
+/* What the version in use is and expects, as a JSON object: `version`, `kind` (full or delta),
+ * `chain` (how many versions a delta needs), `digest`, `trained_seq`, `examples`, `event_time_ms`,
+ * `created_ms` (milliseconds since 1970 UTC), `rows` by table, `fields`
  * (`name`, `group`: user, candidate or context, `values_max`, `user_id`) and `sequences` (`name`,
  * `length`, `fields`).  Members may be added.
  * Threads: the session's, since the version is held for the call; does not change what

@@ -16,6 +16,8 @@ target_link_options(test_scorer PRIVATE LINKER:--wrap=malloc,--wrap=calloc,--wra
   LINKER:--wrap=aligned_alloc)
 undine_test(test_scorer_swap SOURCES unit/test_scorer_swap.c ${scorer_support}
   LIBS undine_scorer_static undine_learner LABELS fast)
+undine_test(test_scorer_chain SOURCES unit/test_scorer_chain.c support/chain_world.c ${scorer_support}
+  LIBS undine_scorer_static undine_learner LABELS fast)
 undine_test(test_linear_life SOURCES integration/test_linear_life.c support/example_stream.c
   LIBS undine_scorer_static undine_learner LABELS fast)
 

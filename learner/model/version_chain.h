@@ -79,6 +79,12 @@ static inline const float *version_rows_find(const struct version_rows *t, uint6
     }
     return s->row == VERSION_ROW_GONE ? NULL : t->row[s->part] + (uint64_t)s->row * t->width;
 }
+/* Ask for what version_rows_find will look at first. */
+static inline void version_rows_prefetch(const struct version_rows *t, uint64_t key)
+{
+    __builtin_prefetch(&t->base->index[hash_mix64(key) & t->base->mask]);
+    version_overlay_prefetch(&t->overlay, key);
+}
 /* Where it is: part and row in that part; false where there is none. */
 bool version_rows_where(const struct version_rows *t, uint64_t key, uint32_t *part, uint64_t *row);
 
