@@ -18,6 +18,8 @@ undine_test(test_scorer_swap SOURCES unit/test_scorer_swap.c ${scorer_support}
   LIBS undine_scorer_static undine_learner LABELS fast)
 undine_test(test_scorer_chain SOURCES unit/test_scorer_chain.c support/chain_world.c ${scorer_support}
   LIBS undine_scorer_static undine_learner LABELS fast)
+undine_test(test_version_mutations SOURCES property/test_version_mutations.c support/chain_world.c ${scorer_support}
+  LIBS undine_scorer_static undine_learner LABELS fast)
 undine_test(test_linear_life SOURCES integration/test_linear_life.c support/example_stream.c
   LIBS undine_scorer_static undine_learner LABELS fast)
 
