@@ -154,12 +154,13 @@ int chain_column(struct chain_column *out, const struct version_chain *c, uint32
         rc = lacks(without, of, what, err);
     }
     col.n_parts = any ? c->n_parts : 0;
-    if (rc < 0) {
+    if (rc < 0 || !any) {
         chain_column_release(&col);
-        return rc;
     }
-    *out = col;
-    return UNDINE_OK;
+    if (rc == UNDINE_OK) {
+        *out = col;
+    }
+    return rc;
 }
 
 void chain_column_copy(void *to, const struct chain_column *col, const struct merge_plan *plan)
