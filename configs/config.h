@@ -38,8 +38,12 @@ struct config {
     struct users_options users;
     struct trainer_options trainer;
     struct {
-        int64_t interval_ms; /* wall time between versions of the daemon */
-        uint32_t keep;       /* versions kept, at least 2 */
+        int64_t interval_ms;       /* wall time between whole versions of the daemon */
+        int64_t delta_interval_ms; /* between versions of what changed; 0 = whole ones alone */
+        uint32_t chain_max;        /* deltas upon a whole version */
+        uint32_t keep;             /* whole versions kept, at least 2 */
+        int64_t keep_age_ms;       /* 0 = any */
+        uint64_t keep_bytes;       /* 0 = any */
     } snapshot;
     struct gate_options gate;
     struct {

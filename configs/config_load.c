@@ -396,6 +396,35 @@ static int load_override(struct loader *l, const char *override)
 
 /* ---- the whole ---- */
 
+/* How often versions are written, and whether what changed can be told. */
+static int finish_snapshots(struct loader *l)
+{
+    enum { DELTA_MIN_MS = 500 };
+    struct config *c = l->c;
+    int64_t delta_ms = c->snapshot.delta_interval_ms;
+    struct config_where where = place_of(l, "snapshot.delta_interval");
+    c->trainer.changes = delta_ms > 0;
+    if (delta_ms > 0 && delta_ms < DELTA_MIN_MS) {
+        return config_fail(l->err, &where,
+                           "`snapshot.delta_interval` is %" PRId64
+                           " ms, expected 0 or at least %d ms",
+                           delta_ms, DELTA_MIN_MS);
+    }
+    if (delta_ms > 0 && delta_ms >= c->snapshot.interval_ms) {
+        return config_fail(l->err, &where,
+                           "`snapshot.delta_interval` is %" PRId64
+                           " ms, expected less than `snapshot.interval`, which is %" PRId64 " ms",
+                           delta_ms, c->snapshot.interval_ms);
+    }
+    if (delta_ms > 0 && c->trainer.regularizer.kind == REGULARIZER_L2) {
+        return config_fail(l->err, &where,
+                           "`snapshot.delta_interval` is set, but `learner.regularizer.kind: l2` "
+                           "changes every embedding with every mini-batch: it must be 0, or the "
+                           "kind another one");
+    }
+    return UNDINE_OK;
+}
+
 /* What follows from several keys. */
 static int finish(struct loader *l)
 {
@@ -441,7 +470,8 @@ static int finish(struct loader *l)
         return config_fail(l->err, &where,
                            "`http.tls_cert` and `http.tls_key` go together: one of them is empty");
     }
-    int rc = config_entries_resolve(c, &l->declared, l->err);
+    int rc = finish_snapshots(l);
+    rc = rc < 0 ? rc : config_entries_resolve(c, &l->declared, l->err);
     if (rc != UNDINE_OK) {
         return rc;
     }

@@ -14,7 +14,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LEARNER_BATCHES_A_STEP = 8, LEARNER_WAIT_MS = 100, METADATA_TIMEOUT_MS = 10000 };
+enum {
+    LEARNER_BATCHES_A_STEP = 8,
+    LEARNER_WAIT_MS = 100,
+    METADATA_TIMEOUT_MS = 10000,
+    SETTLE_RUNS = 64 /* a millisecond or two */
+};
+#define SETTLE_MAX_NS INT64_C(5000000000)
 
 struct daemon {
     struct daemon_options opt;
@@ -39,6 +45,9 @@ struct daemon {
     atomic_bool stop;        /* asked to end */
     atomic_bool ingest_done; /* the ingest thread has left; what is in the log is all there is */
     int64_t started_ns, snapshot_ns;
+    int64_t whole_ns;                     /* when a whole snapshot was taken, 0 = none was */
+    struct version_chain *restored_chain; /* until the publisher has it */
+    struct pause pause;
     uint64_t events_before, examples_before; /* what the restored state had seen */
 
     pthread_mutex_t mutex; /* guards what follows */
@@ -169,8 +178,8 @@ static int open_ingest(struct daemon *d, struct undine_err *err)
     d->ingest_options.n_accept_loss = d->opt.n_accept_loss;
     d->ingest_options.progress = state_progress(d);
     d->ingest_options.close_windows = d->opt.until_end && !d->opt.keep_open;
-    return ingest_open(&d->ingest, &c->schema, &d->ingest_options, d->store, d->users, d->log, d->source,
-                       d->decoder, err);
+    return ingest_open(&d->ingest, &c->schema, &d->ingest_options, d->store, d->users, d->log,
+                       d->source, d->decoder, err);
 }
 
 static void version_skipped(void *payload, const char *name, const struct undine_err *why)
@@ -196,6 +205,7 @@ static int open_learner(struct daemon *d, struct undine_err *err)
     struct trainer_options options = d->config->trainer;
     options.progress = learner_progress(d);
     bool by_version = d->opt.freeze_versions || options.gate.pairs_max > 0;
+    options.changes = options.changes && d->opt.publish;
     options.frozen.block = by_version ? 0 : options.frozen.block;
     int rc = trainer_open(&d->trainer, &d->config->schema, &options, err);
     if (rc != UNDINE_OK) {
@@ -221,6 +231,10 @@ static int open_learner(struct daemon *d, struct undine_err *err)
     if (found > 0) {
         rc = trainer_restore(d->trainer, snapshot, err);
         norms_of(&d->restored_norms, snapshot);
+        if (rc == UNDINE_OK && options.changes) { /* nothing of the rest is read any more */
+            d->restored_chain = snapshot->mapped;
+            snapshot->mapped = NULL;
+        }
         snapshot_free(snapshot);
         d->restored = info;
         daemon_say(d, 6, "version", "restored version %s: %llu examples learned, %llu in the log",
@@ -298,6 +312,16 @@ static int open_watch(struct daemon *d, struct undine_err *err)
     return rc;
 }
 
+static void snapshot_done(void *payload, struct snapshot *s)
+{
+    trainer_recycle(((struct daemon *)payload)->trainer, s);
+}
+
+static bool with_deltas(const struct daemon *d)
+{
+    return d->opt.publish && d->config->snapshot.delta_interval_ms > 0;
+}
+
 int daemon_open(struct daemon **out, const struct daemon_options *opt, struct undine_err *err)
 {
     struct daemon *d = calloc(1, sizeof *d);
@@ -328,12 +352,22 @@ int daemon_open(struct daemon **out, const struct daemon_options *opt, struct un
             .newest = d->restored,
             .norms = &d->restored_norms,
             .gate = d->config->gate,
-            .keep = d->config->snapshot.keep,
+            .keep = {.count = d->config->snapshot.keep,
+                     .age_ms = d->config->snapshot.keep_age_ms,
+                     .bytes = d->config->snapshot.keep_bytes},
+            .deltas = with_deltas(d),
+            .line = {.metrics_window = d->config->trainer.metrics_window,
+                     .merge_ns = d->config->snapshot.interval_ms * 1000000,
+                     .chain_max = d->config->snapshot.chain_max,
+                     .newest = d->restored_chain},
+            .finished = snapshot_done,
+            .finished_payload = d,
             .shard = d->config->ingest.shard,
             .config_digest = d->config->ingest.config_digest,
             .failed = version_failed,
             .failed_payload = d,
         };
+        d->restored_chain = NULL;
         rc = publisher_open(&d->publisher, &publisher, err);
     }
     if (rc == UNDINE_OK) {
@@ -384,29 +418,63 @@ static void *ingest_main(void *payload)
     return NULL;
 }
 
+/* The learner stands still meanwhile, and it is written down for how long. */
 static int take_snapshot(struct daemon *d, struct snapshot **out, struct undine_err *err)
 {
+    int64_t start_ns = clock_monotonic_ns();
     if (served_on(&d->served)) {
         served_candidate(&d->served);
     } else if (d->opt.freeze_versions) { /* before, so that a restart finds the version frozen */
         trainer_freeze(d->trainer);
     }
-    return trainer_snapshot(d->trainer, out, err);
+    int rc = publisher_wants_whole(d->publisher) ? 0 : trainer_changes(d->trainer, out, err);
+    if (rc == 0) {
+        d->whole_ns = start_ns;
+        rc = trainer_snapshot(d->trainer, out, err);
+    }
+    pause_record(&d->pause, clock_monotonic_ns() - start_ns);
+    return rc < 0 ? rc : UNDINE_OK;
+}
+
+/* A whole snapshot is not taken more often than whole versions are wanted. */
+static bool snapshot_due(const struct daemon *d, int64_t now_ns)
+{
+    int64_t whole_ns = d->config->snapshot.interval_ms * 1000000;
+    if (!with_deltas(d)) {
+        return now_ns - d->snapshot_ns >= whole_ns;
+    }
+    bool whole = publisher_wants_whole(d->publisher);
+    return now_ns - d->snapshot_ns >= d->config->snapshot.delta_interval_ms * 1000000 &&
+           (!whole || d->whole_ns == 0 || now_ns - d->whole_ns >= whole_ns);
+}
+
+/* 1 = rows that are gone are out of the way, 0 = let the learner go on and call again; for so long
+ * at most that versions do not get old. */
+static int settle(struct daemon *d, int64_t now_ns, struct undine_err *err)
+{
+    int64_t due_ns = d->snapshot_ns + d->config->snapshot.delta_interval_ms * 1000000;
+    int rc = with_deltas(d) ? 0 : 1;
+    for (int i = 0; i < SETTLE_RUNS && rc == 0; i++) {
+        rc = trainer_settle(d->trainer, err);
+    }
+    return rc == 0 && now_ns - due_ns > SETTLE_MAX_NS ? 1 : rc;
 }
 
 /* Hand a snapshot to the publisher if one is due and it is idle. */
 static int publish_if_due(struct daemon *d, struct undine_err *err)
 {
     int64_t now_ns = clock_monotonic_ns();
-    bool due =
-        d->opt.publish && now_ns - d->snapshot_ns >= d->config->snapshot.interval_ms * 1000000;
     uint64_t seq = trainer_seq(d->trainer);
-    if (!due || seq == 0 || !publisher_idle(d->publisher) ||
+    if (!d->opt.publish || !snapshot_due(d, now_ns) || seq == 0 || !publisher_idle(d->publisher) ||
         publisher_newest_seq(d->publisher) == seq) {
         return UNDINE_OK; /* nothing new, or nothing at all, was learned */
     }
     struct snapshot *s = NULL;
-    int rc = take_snapshot(d, &s, err);
+    int rc = settle(d, now_ns, err);
+    if (rc <= 0) {
+        return rc;
+    }
+    rc = take_snapshot(d, &s, err);
     if (rc == UNDINE_OK) {
         publisher_give(d->publisher, s, true);
         d->snapshot_ns = now_ns;
@@ -552,6 +620,7 @@ void daemon_close(struct daemon *d)
     }
     version_watch_close(d->watch);
     publisher_close(d->publisher);
+    version_chain_close(d->restored_chain);
     trainer_close(d->trainer);
     ingest_close(d->ingest);
     source_close(d->source);
@@ -596,6 +665,8 @@ void daemon_status(struct daemon *d, struct daemon_status *out)
     out->versions_held = publisher.held;
     out->gate = publisher.gate;
     served_totals(d, out);
+    out->line = publisher.line;
+    pause_status(&d->pause, &out->pause);
     out->version_age_ms =
         publisher.newest.number == 0 ? -1 : clock_realtime_ms() - publisher.newest.created_ms;
     out->versions_skipped = d->versions_skipped;

@@ -16,6 +16,8 @@
 #include "learner/version.h"
 #include "ops/live_users.h"
 #include "ops/publish_gate.h"
+#include "ops/pause.h"
+#include "ops/version_line.h"
 
 #include <stdbool.h>
 
@@ -49,6 +51,8 @@ struct daemon_status { /* a copy; every field as of its owner's last step */
     uint64_t versions_held; /* written by this process while publication was on hold */
     struct publish_gate_status gate;
     uint64_t rollbacks, resumes, rollbacks_failed; /* by calibration */
+    struct version_line_status line; /* deltas and merges; zeros without */
+    struct pause_status pause;       /* of the learner, for copies of what it knows */
     uint64_t versions_skipped; /* at start: not usable, an older one was taken */
     uint64_t examples_trimmed; /* removed from the example log: its oldest example's number */
     int64_t version_age_ms; /* since the newest was written, -1 = none */

@@ -157,6 +157,15 @@ static const struct metric METRICS[] = {
     GAUGE("version_age_seconds", METRIC_MS, version_age_ms, "Time since it was written."),
     GAUGE("version_bytes", METRIC_U64, version.bytes, "Its size."),
     COUNTER("versions_published", versions_published, "Versions published by this process."),
+    COUNTER("deltas_published", line.deltas,
+            "Of these, deltas: what changed since the one before."),
+    COUNTER("delta_bytes", line.delta_bytes, "Size of all deltas written."),
+    GAUGE("version_chain", METRIC_U32, line.chain,
+          "Versions that the newest one needs, itself included; 0 without deltas, or before the "
+          "first whole one."),
+    COUNTER("merges", line.merges, "Whole versions merged from deltas."),
+    COUNTER("merges_failed", line.merges_failed, "Merges that failed; they are tried again."),
+    GAUGE("merge_seconds", METRIC_REAL, line.merge_seconds, "Time that the newest merge took."),
     COUNTER("versions_failed", versions_failed, "Versions that could not be written."),
     COUNTER("versions_skipped", versions_skipped,
             "Versions that the start found and could not use."),
@@ -328,6 +337,27 @@ static void render_accounting(struct writer *w, const struct accounting *a)
         put(w, "} ");
         put(w, text);
     }
+}
+
+static void render_pause(struct writer *w, const struct pause_status *p)
+{
+    static const char name[] = "undine_publish_pause_seconds";
+    uint64_t below = 0;
+    char text[80];
+    put_header(w, name, "histogram",
+               "How long the learner stood still to copy what a version is written from.");
+    for (int i = 0; i < PAUSE_BUCKETS; i++) {
+        char bound[24] = "+Inf";
+        if (i < PAUSE_BUCKETS - 1) {
+            (void)snprintf(bound, sizeof bound, "%g", pause_bound[i]);
+        }
+        below += p->bucket[i];
+        (void)snprintf(text, sizeof text, "%s_bucket{le=\"%s\"} %" PRIu64 "\n", name, bound, below);
+        put(w, text);
+    }
+    (void)snprintf(text, sizeof text, "%s_sum %.9g\n%s_count %" PRIu64 "\n", name, p->seconds, name,
+                   p->n);
+    put(w, text);
 }
 
 static void render_malformed(struct writer *w, const struct ingest_counters *c)
@@ -547,6 +577,7 @@ void metrics_render(struct writer *out, const struct metrics_view *view)
                    c->duplicate_by_kind);
     render_malformed(out, c);
     render_accounting(out, &view->status->ingest.accounting);
+    render_pause(out, &view->status->pause);
     render_predictions(out, view->status->learner.bin);
     render_slices(out, view->slices);
     render_attention(out, &view->status->learner);

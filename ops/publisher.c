@@ -18,7 +18,8 @@ struct publisher {
     struct publisher_status status;
     struct norms norms;
     int last_rc;
-    struct publish_gate gate; /* of the thread */
+    struct publish_gate gate;  /* of the thread */
+    struct version_line *line; /* NULL = whole versions only; of the thread */
 };
 
 /* Publish what was written, unless the gate or a hold is against it. */
@@ -39,6 +40,34 @@ static int standing(struct publisher *p, const struct snapshot *s, const struct 
     p->status.gate = p->gate.status;
     (void)pthread_mutex_unlock(&p->mutex);
     return UNDINE_OK;
+}
+
+enum { TEND_MS = 100 }; /* how soon a merge that is done is seen */
+
+static void finish(const struct publisher *p, struct snapshot *s)
+{
+    if (p->opt.finished != NULL) {
+        p->opt.finished(p->opt.finished_payload, s);
+    } else {
+        snapshot_free(s);
+    }
+}
+
+static int write_version(struct publisher *p, struct snapshot *s, const struct version_extra *extra,
+                         struct version_info *info, struct undine_err *err)
+{
+    return p->line != NULL ? version_line_write(p->line, s, extra, info, err)
+                           : version_write(p->opt.versions_dir, s, extra, false, info, err);
+}
+
+static int retain(struct publisher *p, struct undine_err *err)
+{
+    uint64_t oldest_seq = 0;
+    int rc = version_retain_within(p->opt.versions_dir, &p->opt.keep, &oldest_seq, err);
+    if (rc == UNDINE_OK) {
+        example_log_trim(p->opt.log, oldest_seq);
+    }
+    return rc;
 }
 
 /* Sync, write, retain, trim: in this order, so that a crash anywhere leaves a version that the
@@ -67,21 +96,46 @@ static int publish(struct publisher *p, struct snapshot *s, bool move_current,
     };
     rc = publish_gate_judge(&p->gate, s, &extra, err);
     if (rc == UNDINE_OK) {
-        rc = version_write(p->opt.versions_dir, s, &extra, false, info, err);
+        rc = write_version(p, s, &extra, info, err);
     }
     free(positions_text);
     if (rc == UNDINE_OK && move_current) {
         rc = standing(p, s, info, err);
     }
-    if (rc != UNDINE_OK) {
-        return rc;
+    return rc < 0 ? rc : retain(p, err);
+}
+
+/* Between two versions: merges begin and end. */
+static void tend(struct publisher *p)
+{
+    struct version_info whole = {0};
+    struct undine_err err = {0};
+    if (p->line == NULL) {
+        return;
     }
-    uint64_t oldest_seq = 0;
-    rc = version_retain(p->opt.versions_dir, p->opt.keep, &oldest_seq, err);
-    if (rc == UNDINE_OK) {
-        example_log_trim(p->opt.log, oldest_seq);
+    int rc = version_line_tend(p->line, clock_monotonic_ns(), clock_realtime_ms(), &whole, &err);
+    rc = rc > 0 ? retain(p, &err) : rc;
+    if (rc < 0 && p->opt.failed != NULL) {
+        p->opt.failed(p->opt.failed_payload, &err);
     }
-    return rc;
+    (void)pthread_mutex_lock(&p->mutex);
+    version_line_status(p->line, &p->status.line);
+    (void)pthread_mutex_unlock(&p->mutex);
+}
+
+/* Wait for a snapshot, or for a moment.  Under the mutex. */
+static void wait_for_work(struct publisher *p)
+{
+    if (p->line == NULL) {
+        (void)pthread_cond_wait(&p->changed, &p->mutex);
+        return;
+    }
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += (long)TEND_MS * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    (void)pthread_cond_timedwait(&p->changed, &p->mutex, &until);
 }
 
 static void *publisher_main(void *payload)
@@ -91,7 +145,10 @@ static void *publisher_main(void *payload)
     (void)pthread_mutex_lock(&p->mutex);
     for (;;) {
         while (p->slot == NULL && !p->stop) {
-            (void)pthread_cond_wait(&p->changed, &p->mutex);
+            wait_for_work(p);
+            (void)pthread_mutex_unlock(&p->mutex);
+            tend(p);
+            (void)pthread_mutex_lock(&p->mutex);
         }
         if (p->slot == NULL) {
             break;
@@ -108,7 +165,8 @@ static void *publisher_main(void *payload)
             p->norms = *s->norms;
             (void)pthread_mutex_unlock(&p->mutex);
         }
-        snapshot_free(s);
+        finish(p, s);
+        tend(p);
         if (rc != UNDINE_OK && p->opt.failed != NULL) {
             p->opt.failed(p->opt.failed_payload, &err);
         }
@@ -149,6 +207,7 @@ int publisher_open(struct publisher **out, const struct publisher_options *opt,
 {
     struct publisher *p = calloc(1, sizeof *p);
     if (p == NULL) {
+        version_chain_close(opt->line.newest);
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for the publisher");
     }
     p->opt = *opt;
@@ -160,6 +219,14 @@ int publisher_open(struct publisher **out, const struct publisher_options *opt,
         p->norms = *opt->norms;
     }
     republish(p);
+    if (opt->deltas) {
+        p->opt.line.dir = p->opt.versions_dir;
+        int rc = version_line_open(&p->line, &p->opt.line, err);
+        if (rc < 0) {
+            publisher_close(p);
+            return rc;
+        }
+    }
     int failed = pthread_create(&p->thread, NULL, publisher_main, p);
     p->started = failed == 0;
     if (failed != 0) {
@@ -182,6 +249,7 @@ void publisher_close(struct publisher *p)
         (void)pthread_mutex_unlock(&p->mutex);
         (void)pthread_join(p->thread, NULL);
     }
+    version_line_close(p->line);
     (void)pthread_cond_destroy(&p->changed);
     (void)pthread_mutex_destroy(&p->mutex);
     publish_gate_release(&p->gate);
@@ -204,6 +272,11 @@ void publisher_give(struct publisher *p, struct snapshot *s, bool publish_it)
     p->slot_publish = publish_it;
     (void)pthread_cond_broadcast(&p->changed);
     (void)pthread_mutex_unlock(&p->mutex);
+}
+
+bool publisher_wants_whole(const struct publisher *p)
+{
+    return p->line == NULL || !version_line_unbroken(p->line);
 }
 
 int publisher_wait(struct publisher *p, struct undine_err *err)

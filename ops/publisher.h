@@ -1,5 +1,8 @@
 /* publisher.h: the thread that turns snapshots into versions on disk.
  *
+ * With deltas it writes them on the newest version and has them merged into whole versions beside
+ * (version_line.h); where a delta cannot be next it says so (publisher_wants_whole).
+ *
  * It owns a snapshot from publisher_give on.  Before a version gets its name the store is synced,
  * so that nothing is announced which a power loss could take back; after it, old versions go and
  * the example log may be trimmed below the oldest one that is kept.  A version that a crash left
@@ -12,6 +15,7 @@
 #include "learner/norms.h"
 #include "learner/version.h"
 #include "ops/publish_gate.h"
+#include "ops/version_line.h"
 
 struct publisher_options {
     const char *versions_dir; /* borrowed */
@@ -20,12 +24,19 @@ struct publisher_options {
     struct version_info newest; /* the valid one that was restored; number 0 = none.  What lies in
                                    the directory and did not validate does not count as written */
     struct gate_options gate;
-    const struct norms *norms;  /* of the newest, read at open; NULL = none */
-    uint32_t keep, shard;
+    const struct norms *norms; /* of the newest, read at open; NULL = none */
+    uint32_t shard;
+    struct version_keep keep;
+    bool deltas;
+    struct version_line_options line; /* deltas; dir is set by publisher_open.  Its chain is taken
+                                         over, where opening fails, too */
     uint64_t config_digest;
     /* Told of every version that could not be written; on the publisher's thread. */
     void (*failed)(void *payload, const struct undine_err *why); /* NULL = nobody */
     void *failed_payload;
+    /* What is done with a snapshot in the end; NULL = snapshot_free.  On the publisher's thread. */
+    void (*finished)(void *payload, struct snapshot *s);
+    void *finished_payload;
 };
 
 struct publisher_status {
@@ -34,6 +45,7 @@ struct publisher_status {
     uint64_t held;           /* written and not published: publication is on hold */
     uint64_t last_published; /* the number of what was given last, 0 = it was not published */
     struct publish_gate_status gate;
+    struct version_line_status line;
     struct undine_err last_error;
 };
 
@@ -46,6 +58,8 @@ void publisher_close(struct publisher *p); /* finishes what was given */
 bool publisher_idle(struct publisher *p);
 /* One slot: the publisher must be idle.  Takes the snapshot. */
 void publisher_give(struct publisher *p, struct snapshot *s, bool publish);
+/* Must the next snapshot be a whole one?  Any thread. */
+bool publisher_wants_whole(const struct publisher *p);
 /* Until idle; returns the error of the last version written, if it failed. */
 int publisher_wait(struct publisher *p, struct undine_err *err);
 /* trained_seq of the newest version, UINT64_MAX = none. */
