@@ -343,7 +343,7 @@ static void render_pause(struct writer *w, const struct pause_status *p)
 {
     static const char name[] = "undine_publish_pause_seconds";
     uint64_t below = 0;
-    char text[80];
+    char text[160];
     put_header(w, name, "histogram",
                "How long the learner stood still to copy what a version is written from.");
     for (int i = 0; i < PAUSE_BUCKETS; i++) {
