@@ -1,6 +1,8 @@
 # What is run, and the rules of the tree.
 undine_test(test_latency SOURCES unit/test_latency.c LIBS undine_ops m LABELS fast)
 undine_test(test_args SOURCES unit/test_args.c LIBS undine_ops LABELS fast)
+undine_test(test_version_line SOURCES unit/test_version_line.c support/version_fixture.c support/example_stream.c
+  LIBS undine_ops undine_learner m LABELS fast)
 undine_test(test_beside SOURCES unit/test_beside.c LIBS undine_ops LABELS fast)
 undine_test(test_log SOURCES unit/test_log.c LIBS undine_ops LABELS fast)
 undine_test(test_metrics_text SOURCES unit/test_metrics_text.c LIBS undine_ops LABELS fast)
