@@ -116,7 +116,7 @@ SECTION("learner.guard", "When learning stops because the stream or the model is
      RANGE(0, MS_DAY),
      .fallback = "0",
      .doc = "Wall time between two versions that hold what changed since the one before (deltas), "
-            "at least 500 ms and less than `interval`, at which they are then merged into a whole "
+            "at least 50 ms and less than `interval`, at which they are then merged into a whole "
             "one beside the training; 0: whole versions alone. Not with "
             "`learner.regularizer.kind: l2`, which changes every embedding with every mini-batch."},
     {.path = "snapshot.chain_max",

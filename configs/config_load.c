@@ -399,7 +399,7 @@ static int load_override(struct loader *l, const char *override)
 /* How often versions are written, and whether what changed can be told. */
 static int finish_snapshots(struct loader *l)
 {
-    enum { DELTA_MIN_MS = 500 };
+    enum { DELTA_MIN_MS = 50 };
     struct config *c = l->c;
     int64_t delta_ms = c->snapshot.delta_interval_ms;
     struct config_where where = place_of(l, "snapshot.delta_interval");

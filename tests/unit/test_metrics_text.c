@@ -103,6 +103,18 @@ static void test_labels_are_escaped(void **state)
     writer_release(&w);
 }
 
+/* A histogram's samples have names of their own. */
+static bool is_sample(const char *name, const char *type, const char *kind)
+{
+    size_t n = strlen(type);
+    if (strcmp(kind, "histogram") != 0) {
+        return strcmp(name, type) == 0;
+    }
+    return strncmp(name, type, n) == 0 &&
+           (strcmp(name + n, "_bucket") == 0 || strcmp(name + n, "_sum") == 0 ||
+            strcmp(name + n, "_count") == 0);
+}
+
 /* Each line is a comment or `name[{labels}] value`; each name has one HELP and one TYPE before it,
  * and a counter's name ends in _total. */
 static void test_exposition_format(void **state)
@@ -123,13 +135,13 @@ static void test_exposition_format(void **state)
             n_types++;
             assert_string_equal(type, help);
             bool counter = strcmp(kind, "counter") == 0;
-            assert_true(counter || strcmp(kind, "gauge") == 0);
+            assert_true(counter || strcmp(kind, "gauge") == 0 || strcmp(kind, "histogram") == 0);
             const char *tail = type + strlen(type) - strlen("_total");
             assert_int_equal(counter, strcmp(tail, "_total") == 0);
             continue;
         }
         assert_int_equal(sscanf(line, "%127[a-z0-9_]", name), 1);
-        assert_string_equal(name, type);
+        assert_true(is_sample(name, type, kind));
         assert_memory_equal(name, "undine_", 7);
         const char *value = strrchr(line, ' ');
         double v;
@@ -139,6 +151,31 @@ static void test_exposition_format(void **state)
     }
     assert_true(n_types > 60);
     assert_true(n_samples > n_types);
+    writer_release(&w);
+}
+
+/* Buckets count what lies below them, and the last one all. */
+static void test_pause_histogram(void **state)
+{
+    (void)state;
+    struct pause p = {0};
+    pause_record(&p, 400000);
+    pause_record(&p, 400000);
+    pause_record(&p, 4000000);
+    pause_record(&p, INT64_C(3000000000));
+    pause_status(&p, &g_status.pause);
+    struct writer w;
+    render(&w, "1");
+    const char *text = (const char *)w.data;
+    assert_non_null(strstr(text, "undine_publish_pause_seconds_bucket{le=\"0.0005\"} 2\n"));
+    assert_non_null(strstr(text, "undine_publish_pause_seconds_bucket{le=\"0.003\"} 2\n"));
+    assert_non_null(strstr(text, "undine_publish_pause_seconds_bucket{le=\"0.005\"} 3\n"));
+    assert_non_null(strstr(text, "undine_publish_pause_seconds_bucket{le=\"2\"} 3\n"));
+    assert_non_null(strstr(text, "undine_publish_pause_seconds_bucket{le=\"+Inf\"} 4\n"));
+    assert_non_null(strstr(text, "undine_publish_pause_seconds_sum 3.0048\n"));
+    assert_non_null(strstr(text, "undine_publish_pause_seconds_count 4\n"));
+    assert_true(pause_below(&g_status.pause, 0.5) == 0.0005);
+    assert_true(isinf(pause_below(&g_status.pause, 0.99)));
     writer_release(&w);
 }
 
@@ -166,6 +203,7 @@ int main(void)
         cmocka_unit_test(test_slices),
         cmocka_unit_test(test_labels_are_escaped),
         cmocka_unit_test(test_exposition_format),
+        cmocka_unit_test(test_pause_histogram),
         cmocka_unit_test(test_names_are_unique),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
