@@ -177,9 +177,10 @@ static void put_slices(json_t *o, const struct trainer_slices *s)
     json_put(o, "slices", list);
 }
 
-/* Deltas, merges, and how long the learner stood still for a version. */
+/* A hold, deltas, merges, and how long the learner stood still for a version. */
 static void put_line(json_t *o, const struct daemon_status *st)
 {
+    json_put(o, "publication_held", json_boolean(st->publication_held));
     put_u64(o, "deltas", st->line.deltas);
     put_u64(o, "merges", st->line.merges);
     put_real(o, "publish_pause_max_ms", 1e3 * st->pause.max_seconds);
@@ -237,7 +238,6 @@ int report_write(FILE *out, const struct daemon_status *st, const struct report_
     put_u64(o, "version_published", st->version_published);
     put_u64(o, "versions_held", st->versions_held);
     put_u64(o, "rollbacks", st->rollbacks);
-    json_put(o, "publication_held", json_boolean(st->publication_held));
     put_line(o, st);
     char kernels[BLAS_KERNELS_MAX];
     blas_kernels(kernels, sizeof kernels);
