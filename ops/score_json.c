@@ -116,11 +116,11 @@ static size_t number_len(const char *at, const char *end, bool *is_long)
     const char *p = at;
     bool integer = true;
     while (p < end && (isalnum((unsigned char)*p) || strchr("+-.", *p) != NULL)) {
-        integer = integer && isdigit((unsigned char)*p);
+        integer = integer && (isdigit((unsigned char)*p) || (p == at && *p == '-'));
         p++;
     }
     size_t len = (size_t)(p - at);
-    *is_long = integer && len > INTEGER_DIGITS_SAFE && *at != '0';
+    *is_long = integer && len > INTEGER_DIGITS_SAFE && at[*at == '-'] != '0';
     return len;
 }
 
