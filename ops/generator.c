@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_VIEWS = 8, FIRST_CATEGORIES = 4, LEVELS = 2 };
+enum { FIRST_CATEGORIES = 4, LEVELS = 2 };
 
 const struct generator_options GENERATOR_OPTIONS_DEFAULT = {
     .events = 100000,
@@ -16,6 +16,7 @@ const struct generator_options GENERATOR_OPTIONS_DEFAULT = {
     .items = 2000,
     .categories = 30,
     .history = 20,
+    .first_views = 8,
     .start_ms = INT64_C(1700000000000),
     .rate = 100,
     .click_match = 0.6,
@@ -60,6 +61,7 @@ static int check_options(const struct generator_options *o, struct undine_err *e
         {"items", o->items, o->categories, 1e8},
         {"categories", o->categories, FIRST_CATEGORIES, 1e6},
         {"history", o->history, 1, 4096},
+        {"first-views", o->first_views, 0, 1000},
         {"start-ms", (double)o->start_ms, 0, 4102444800000.0},
         {"rate", o->rate, 1e-3, 1e7},
         {"click-match", o->click_match, 0, 1},
@@ -228,7 +230,7 @@ static int make_first_views(struct generator *g, const char *name, struct user *
         interests[i] = (uint32_t)random_below(&g->random, g->opt.categories);
     }
     int rc = UNDINE_OK;
-    for (int i = 0; rc == UNDINE_OK && i < FIRST_VIEWS && room_for(g, 1); i++) {
+    for (uint32_t i = 0; rc == UNDINE_OK && i < g->opt.first_views && room_for(g, 1); i++) {
         uint32_t category = interests[random_below(&g->random, FIRST_CATEGORIES)];
         rc = make_view(g, name, u, time_ms, category, err);
     }
@@ -321,12 +323,12 @@ int generator_step(struct generator *g, struct undine_err *err)
     uint32_t i = (uint32_t)random_below(&g->random, g->opt.users);
     struct user *u = &g->users[i];
     (void)snprintf(name, sizeof name, "u%u", i);
-    if (u->n == 0) {
+    if (u->n == 0 && g->opt.first_views > 0) {
         rc = make_first_views(g, name, u, time_ms, err);
     } else if (room_for(g, 2)) {
         rc = make_impression(g, name, u, time_ms, err);
     } else { /* no room for an impression and its click */
-        rc = make_view(g, name, u, time_ms, u->steps[u->n - 1].category, err);
+        rc = make_view(g, name, u, time_ms, u->n > 0 ? u->steps[u->n - 1].category : 0, err);
     }
     g->made_by_step = g->made - made;
     return rc == UNDINE_OK ? 1 : rc;

@@ -21,7 +21,8 @@ struct generator_options {
     uint64_t events; /* lines in all; 0 = without end */
     uint64_t seed;
     uint32_t users, items, categories;
-    uint32_t history; /* steps that count, newest first */
+    uint32_t history;     /* steps that count, newest first */
+    uint32_t first_views; /* that a user begins with; 0: with an impression */
     int64_t start_ms;
     double rate;        /* events a second of event time */
     double click_match; /* before noise */

@@ -97,6 +97,13 @@ whole() {
   ends 0
   say "ok: a broker killed with -9 under $sent events"
 
+  # The benchmark reads all that it sent, twice.
+  "$UNDINE" bench ingest --kafka "$broker" --events 5000 --users 2000 --runs 2 --partitions 2 --dir "$tmp" > "$tmp/bench.json" ||
+    fail "bench ingest --kafka"
+  expect "$tmp/bench.json" events -eq 5000
+  expect "$tmp/bench.json" examples -gt 4600
+  say "ok: bench ingest"
+
   # Events of another stream in aborted transactions, before and behind a committed one.
   "$UNDINE" generate --events 2000 --seed 42 --output "$tmp/other.jsonl" > "$tmp/generate.json" 2> "$tmp/generate.log"
   admin abort wi:0="$tmp/other.jsonl" wc:1="$tmp/other.jsonl"

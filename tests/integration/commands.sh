@@ -139,6 +139,17 @@ o = json.load(open(sys.argv[1]))
 assert o["failed"] == o["failed_swaps"] == 0 and o["refresh_full"]["n"] >= 4, o
 assert all(o[k]["p50_us"] <= o[k]["p99_us"] <= o[k]["max_us"] for k in ("quiet", "swapping")), o' "$tmp/stdout" ||
   fail "bench swap"
+# Every event of a file is read, of whatever mix, and makes an example or a step.
+run 0 bench ingest --events 5000 --users 100 --runs 1 --dir "$tmp"
+expect "$tmp/stdout" events -eq 5000
+expect "$tmp/stdout" events_per_cpu_second -gt 0
+run 0 bench ingest --events 5000 --users 5000 --runs 1 --ctr 0.05 --rate 1000 --durability commit --dir "$tmp"
+expect "$tmp/stdout" sync_ms -eq 0
+expect "$tmp/stdout" examples -gt 4600
+expect "$tmp/stdout" clicks -gt 150
+run 2 bench ingest --durability never
+says stderr "--durability is \`never\`, expected interval or commit"
+run 2 bench ingest --ctr 1.5
 run 2 bench score --unit wide
 says stderr "--unit is \`wide\`, expected paper or official"
 run 2 bench swap --rounds 0

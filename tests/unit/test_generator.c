@@ -244,6 +244,28 @@ static void test_rate(void **state)
     release(&s);
 }
 
+/* Without first views: impressions and their clicks alone, at one rate for all. */
+static void test_no_first_views(void **state)
+{
+    (void)state;
+    struct generator_options o = options();
+    struct generator_bayes b;
+    struct stream s;
+    o.first_views = 0;
+    o.noise = 0;
+    o.click_match = o.click_other = 0.05;
+    make(&s, &o, &b);
+    double n[3] = {0}; /* impressions, clicks, others */
+    for (size_t i = 0; i < s.n; i++) {
+        const char *kind = json_string_value(json_object_get(s.lines[i].json, "kind"));
+        n[strcmp(kind, "impression") == 0 ? 0 : strcmp(kind, "click") == 0 ? 1 : 2]++;
+    }
+    assert_true(n[2] <= 1); /* where an impression and its click are one event too many */
+    assert_int_equal(s.n, EVENTS);
+    assert_true(n[1] / n[0] > 0.045 && n[1] / n[0] < 0.055);
+    release(&s);
+}
+
 static void test_options(void **state)
 {
     (void)state;
@@ -265,7 +287,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_interests),     cmocka_unit_test(test_click_delay),
         cmocka_unit_test(test_deterministic), cmocka_unit_test(test_rate),
-        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_options),       cmocka_unit_test(test_no_first_views),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
