@@ -1,5 +1,7 @@
 #include "learner/model/version_chain.h"
 
+#include "learner/model/version_merged.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -102,8 +104,7 @@ static int open_link(struct version_chain *c, uint32_t place, const char *dir,
     struct version_part *p = part_of(near, place, link->number, link->seal, with_train);
     int rc = p != NULL ? UNDINE_OK : part_open(&p, dir, link->number, with_train, err);
     if (rc == UNDINE_ENOTFOUND) {
-        return undine_err_set(err, UNDINE_ECORRUPT,
-                              "its chain needs version %" PRIu64 ", which is missing",
+        return undine_err_set(err, rc, "its chain needs version %" PRIu64 ", which is missing",
                               link->number);
     }
     if (rc < 0) {
@@ -124,6 +125,46 @@ static int open_link(struct version_chain *c, uint32_t place, const char *dir,
             link->number, m->is_delta ? "delta" : "full", place > 0 ? "delta" : "full");
     }
     return UNDINE_OK;
+}
+
+/* Link *i is missing.  A full version that was merged from it or a later one takes the place of all
+ * up to that one, which *i becomes, and is the only part so far. */
+static int open_merged(struct version_chain *c, const char *dir, const struct manifest_delta *chain,
+                       uint32_t *i, bool with_train, struct undine_err *err)
+{
+    uint64_t number = 0;
+    uint32_t link = 0;
+    int rc = version_merged_find(dir, chain, *i, &link, &number, err);
+    if (rc <= 0) {
+        return rc < 0 ? rc : UNDINE_ENOTFOUND;
+    }
+    for (uint32_t k = 0; k < c->n_parts; k++) {
+        part_release(c->part[k]);
+        c->part[k] = NULL;
+    }
+    c->n_parts = 0;
+    *i = link;
+    return part_open(&c->part[0], dir, number, with_train, err);
+}
+
+/* The chain's parts; c->n_parts = how many. */
+static int open_links(struct version_chain *c, const char *dir, const struct manifest_delta *chain,
+                      const struct version_chain *near, bool with_train, struct undine_err *err)
+{
+    int rc = UNDINE_OK;
+    bool merged = false;
+    for (uint32_t i = 0; rc == UNDINE_OK && i < chain->n_chain; i++) {
+        rc = open_link(c, c->n_parts, dir, &chain->chain[i], near, with_train, err);
+        if (rc == UNDINE_ENOTFOUND && !merged) {
+            merged = true;
+            rc = open_merged(c, dir, chain, &i, with_train, err);
+        }
+        c->n_parts += rc == UNDINE_OK;
+    }
+    if (rc == UNDINE_ENOTFOUND && err != NULL) {
+        err->code = UNDINE_ECORRUPT;
+    }
+    return rc == UNDINE_ENOTFOUND ? UNDINE_ECORRUPT : rc;
 }
 
 /* All parts into c->part. */
@@ -149,19 +190,17 @@ static int open_parts(struct version_chain *c, const char *dir, const char *name
                             path, m->number);
         goto out;
     }
-    c->n_parts = m->delta.n_chain + 1;
-    c->part = calloc(c->n_parts, sizeof(struct version_part *));
+    c->part = calloc((size_t)m->delta.n_chain + 1, sizeof(struct version_part *));
     if (c->part == NULL) {
         rc = no_memory(err);
         goto out;
     }
-    for (uint32_t i = 0; rc == UNDINE_OK && i < m->delta.n_chain; i++) {
-        rc = open_link(c, i, dir, &m->delta.chain[i], near, with_train, err);
-    }
+    rc = open_links(c, dir, &m->delta, near, with_train, err);
     if (rc == UNDINE_OK) {
-        tip = part_of(near, c->n_parts - 1, number, m->seal, with_train);
+        tip = part_of(near, c->n_parts, number, m->seal, with_train);
         rc = tip != NULL ? UNDINE_OK : part_open(&tip, dir, number, with_train, err);
-        c->part[c->n_parts - 1] = tip;
+        c->part[c->n_parts] = tip;
+        c->n_parts += rc == UNDINE_OK;
     } else {
         (void)undine_err_prefix(err, "%s", path);
     }

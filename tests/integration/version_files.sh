@@ -56,13 +56,13 @@ add_executable(header header.cc open.cc)
 target_link_libraries(header PRIVATE undine::undine)
 END
 {
-  cmake -S "$tmp/project" -B "$tmp/project/build" -DCMAKE_PREFIX_PATH="$tmp/usr" \
+  cmake -G Ninja -S "$tmp/project" -B "$tmp/project/build" -DCMAKE_PREFIX_PATH="$tmp/usr" \
     -DCMAKE_C_FLAGS="-Wall -Wextra -pedantic -Werror $sanitizer" -DCMAKE_CXX_FLAGS="-Wall -Wextra -pedantic -Werror $sanitizer" &&
     cmake --build "$tmp/project/build"
 } >"$tmp/cmake.log" 2>&1 || fail "find_package(undine) does not build a program"
 check_programs "$tmp/project/build/example" "$tmp/project/build/header"
 sed -i 's/find_package(undine 0.1 /find_package(undine 1.0 /' "$tmp/project/CMakeLists.txt"
-if cmake -S "$tmp/project" -B "$tmp/project/other" -DCMAKE_PREFIX_PATH="$tmp/usr" >"$tmp/wanted" 2>&1; then
+if cmake -G Ninja -S "$tmp/project" -B "$tmp/project/other" -DCMAKE_PREFIX_PATH="$tmp/usr" >"$tmp/wanted" 2>&1; then
   fail "an undine 1.0 was found"
 fi
 

@@ -167,6 +167,12 @@ static void test_deltas_go_on_beside_a_merge(void **state)
     chain_world_same(want, s);
     snapshot_free(s);
     snapshot_free(want);
+    /* A delta that was written on what is gone now has the merged one under it. */
+    assert_int_equal(version_chain_open(&next, dir, "000000000007", NULL, true, &err), UNDINE_OK);
+    assert_int_equal(next->n_parts, 3);
+    assert_int_equal(next->part[0]->reader->manifest.number, 9);
+    assert_int_equal(next->part[1]->reader->manifest.number, 6);
+    version_chain_close(next);
     /* One that was merged from something else does not go under it. */
     assert_int_equal(version_chain_rebase(&next, dir, "000000000010", x.chain, &err),
                      UNDINE_EINVAL);

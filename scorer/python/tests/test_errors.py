@@ -76,8 +76,10 @@ def test_a_damaged_version_is_refused(versions: Path, scorer: undine.Scorer, pub
     with pytest.raises(undine.CorruptVersion, match="model.safetensors"):
         scorer.refresh()
     assert scorer.version == 1 and scorer.score(candidates=[1, 2]) == before
-    with pytest.raises(undine.CorruptVersion):
-        undine.Scorer(versions)
+    with undine.Scorer(versions) as other:  # begins with the newest whole one, and says why
+        assert other.version == 1
+        with pytest.raises(undine.CorruptVersion, match="model.safetensors"):
+            other.refresh()
     data[-1] ^= 1
     model.write_bytes(data)
     assert scorer.refresh() and scorer.version == number
