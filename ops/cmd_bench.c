@@ -62,14 +62,16 @@ int cmd_bench(int argc, char **argv)
     } benches[] = {{"learner", cmd_bench_learner},
                    {"ingest", cmd_bench_ingest},
                    {"score", cmd_bench_score},
-                   {"swap", cmd_bench_swap}};
+                   {"swap", cmd_bench_swap},
+                   {"end-to-end", cmd_bench_end_to_end}};
     for (size_t i = 0; argc > 1 && i < sizeof benches / sizeof benches[0]; i++) {
         if (strcmp(argv[1], benches[i].name) == 0) {
             return benches[i].run(argc - 1, argv + 1);
         }
     }
     bool help = argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
-    (void)fprintf(help ? stdout : stderr, "usage: undine bench learner|ingest|score|swap [options] "
-                                          "  (`undine bench learner --help`)\n");
+    (void)fprintf(help ? stdout : stderr,
+                  "usage: undine bench learner|ingest|score|swap|end-to-end [options] "
+                  "  (`undine bench learner --help`)\n");
     return help ? EXIT_DONE : EXIT_USAGE;
 }

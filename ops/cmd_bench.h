@@ -11,6 +11,7 @@ int cmd_bench_learner(int argc, char **argv);
 int cmd_bench_ingest(int argc, char **argv);
 int cmd_bench_score(int argc, char **argv);
 int cmd_bench_swap(int argc, char **argv);
+int cmd_bench_end_to_end(int argc, char **argv);
 
 /* "Intel(R) Xeon(R) Processor", or "unknown". */
 void bench_cpu(char *out, size_t size);

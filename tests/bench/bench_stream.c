@@ -44,7 +44,7 @@ static int generate(const struct bench_stream *s, event_sink_fn sink, void *payl
         opt.rate = s->rate;
     }
     if (s->click_rate >= 0) {
-        opt.first_views = 0;
+        opt.first_views = s->views;
         opt.noise = 0;
         opt.click_match = opt.click_other = s->click_rate;
     }

@@ -2,8 +2,8 @@
  *
  * Without a click rate they are those of `undine generate`, where a user begins with eight views: a
  * stream that has no more events than eight a user is nearly all views, which wait for nothing and
- * make no example.  With a click rate there are impressions and their clicks alone; users begin
- * with no history, and each click is a step of it. */
+ * make no example.  With a click rate every impression is clicked alike, each click is a step of
+ * the user's history, and users begin with so many views as are asked for: none, or a history. */
 #ifndef UNDINE_TESTS_BENCH_STREAM_H
 #define UNDINE_TESTS_BENCH_STREAM_H
 
@@ -17,9 +17,9 @@ enum { BENCH_STREAM_TOPICS = 2 };
 struct bench_stream {
     uint64_t events;
     uint32_t users;
-    double
-        click_rate; /* in 0..1, of every impression alike; below 0: views and planted interests */
-    double rate;    /* events a second of event time; 0: 100 */
+    uint32_t views;    /* that a user begins with, where there is a click rate */
+    double click_rate; /* in 0..1, of every impression; below 0: views and planted interests */
+    double rate;       /* events a second of event time; 0: 100 */
 };
 
 /* The fields of configs/demo.yaml with sequences of 50. */

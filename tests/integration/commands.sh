@@ -150,6 +150,17 @@ expect "$tmp/stdout" clicks -gt 150
 run 2 bench ingest --durability never
 says stderr "--durability is \`never\`, expected interval or commit"
 run 2 bench ingest --ctr 1.5
+# The whole daemon: it learns and publishes, and each thread has its share of time.
+run 0 bench end-to-end --events 40000 --users 200 --rate 500 --batch 64 --negatives 0.3 --dir "$tmp"
+python3 -c '
+import json, sys
+o = json.load(open(sys.argv[1]))
+assert o["events"] > 0 and o["examples"] > 0 and o["versions"] >= 1 and o["seconds"] > 0, o
+assert set(o["busy"]) == {"ingest", "learner", "publisher"} and o["bottleneck"] in o["busy"], o
+assert o["busy"]["learner"] > 0 and all(x >= 0 for x in o["busy"].values()), o' "$tmp/stdout" || fail "bench end-to-end"
+run 2 bench end-to-end --events 1000 --users 200 --dir "$tmp"
+says stderr "expected at least 20000"
+run 2 bench end-to-end --negatives 0
 run 2 bench score --unit wide
 says stderr "--unit is \`wide\`, expected paper or official"
 run 2 bench swap --rounds 0
