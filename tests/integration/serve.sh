@@ -2,6 +2,8 @@
 # undine serve: scores as `undine score` gives them, follows CURRENT, refuses with the place of the fault, keeps its memory, ends
 # gracefully; TLS.
 . "$(dirname "$0")/lib.sh"
+# A sanitizer keeps what is freed, and resident memory is looked at below.
+export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}quarantine_size_mb=1"
 command -v curl > /dev/null || skip "curl is not on this machine"
 client=$ROOT/tests/integration/serve_client.py
 
