@@ -474,7 +474,7 @@ struct users_view users_view(const struct users *t, const struct user *u, uint32
 /* ---- commit ---- */
 
 /* In the order of the keys, nearly: by the highest bits.  RocksDB's memtable goes on from the place
- * of the key before, and most of the time of a commit is spent on finding places. */
+ * of the key before; finding places is what a commit spends most of its insertions on. */
 static void sort_dirty(struct users *t)
 {
     uint32_t at[SORT_BUCKETS] = {0}, sum = 0;

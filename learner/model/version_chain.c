@@ -391,22 +391,15 @@ static struct version_chain *chain_new(struct undine_err *err)
     return c;
 }
 
-int version_chain_open(struct version_chain **out, const char *dir, const char *name,
-                       const struct version_chain *near, bool with_train, struct undine_err *err)
+/* With all parts open (rc): lays them on each other and gives the chain away, or closes it. */
+static int chain_finish(struct version_chain **out, struct version_chain *c,
+                        const struct version_chain *near, int rc, struct undine_err *err)
 {
-    struct version_chain *c = chain_new(err);
-    if (c == NULL) {
-        return UNDINE_ENOMEM;
-    }
-    int rc = open_parts(c, dir, name, near, with_train, err);
     if (rc == UNDINE_OK) {
         rc = lay_base(c, err);
     }
     if (rc == UNDINE_OK) {
         rc = lay_deltas(c, near, err);
-        if (rc < 0) {
-            (void)undine_err_prefix(err, "%s/%s", dir, name);
-        }
     }
     if (rc < 0) {
         version_chain_close(c);
@@ -415,6 +408,22 @@ int version_chain_open(struct version_chain **out, const char *dir, const char *
     name_chain(c);
     *out = c;
     return UNDINE_OK;
+}
+
+int version_chain_open(struct version_chain **out, const char *dir, const char *name,
+                       const struct version_chain *near, bool with_train, struct undine_err *err)
+{
+    struct version_chain *c = chain_new(err);
+    if (c == NULL) {
+        return UNDINE_ENOMEM;
+    }
+    int rc = open_parts(c, dir, name, near, with_train, err);
+    bool opened = rc == UNDINE_OK; /* else the error names the path already */
+    rc = chain_finish(out, c, near, rc, err);
+    if (rc < 0 && opened) {
+        (void)undine_err_prefix(err, "%s/%s", dir, name);
+    }
+    return rc;
 }
 
 /* The parts of `near` behind the one whose model the full version is. */
@@ -454,19 +463,7 @@ int version_chain_rebase(struct version_chain **out, const char *dir, const char
     if (rc == UNDINE_OK) {
         rc = rebase_parts(c, near, err);
     }
-    if (rc == UNDINE_OK) {
-        rc = lay_base(c, err);
-    }
-    if (rc == UNDINE_OK) {
-        rc = lay_deltas(c, NULL, err);
-    }
-    if (rc < 0) {
-        version_chain_close(c);
-        return rc;
-    }
-    name_chain(c);
-    *out = c;
-    return UNDINE_OK;
+    return chain_finish(out, c, NULL, rc, err);
 }
 
 /* A version that does not lie among others under its own name: a copy. */
@@ -487,19 +484,7 @@ static int open_copy(struct version_chain **out, const char *path, bool with_tra
                             "it changes",
                             path);
     }
-    if (rc == UNDINE_OK) {
-        rc = lay_base(c, err);
-    }
-    if (rc == UNDINE_OK) {
-        rc = lay_deltas(c, NULL, err);
-    }
-    if (rc < 0) {
-        version_chain_close(c);
-        return rc;
-    }
-    name_chain(c);
-    *out = c;
-    return UNDINE_OK;
+    return chain_finish(out, c, NULL, rc, err);
 }
 
 int version_chain_open_path(struct version_chain **out, const char *path,
