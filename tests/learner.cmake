@@ -31,8 +31,7 @@ undine_test(test_trainer_late SOURCES unit/test_trainer_late.c support/example_s
 undine_test(test_trainer SOURCES unit/test_trainer.c support/example_stream.c LIBS undine_learner LABELS fast)
 undine_test(test_trainer_allocations SOURCES unit/test_trainer_allocations.c support/example_stream.c
   LIBS undine_learner LABELS fast)
-target_link_options(test_trainer_allocations PRIVATE
-  LINKER:--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=aligned_alloc)
+undine_count_allocations(test_trainer_allocations)
 undine_test(test_guard SOURCES unit/test_guard.c support/example_stream.c LIBS undine_learner LABELS fast)
 undine_test(test_gate SOURCES unit/test_gate.c support/example_stream.c LIBS undine_learner PkgConfig::JANSSON m LABELS fast)
 undine_test(test_frozen SOURCES unit/test_frozen.c support/example_stream.c LIBS undine_learner m LABELS fast)

@@ -12,8 +12,7 @@ undine_test(test_version SOURCES unit/test_version.c support/version_fixture.c L
 set(scorer_support support/version_fixture.c support/direct_score.c support/random_request.c)
 undine_test(test_scorer SOURCES unit/test_scorer.c ${scorer_support}
   LIBS undine_scorer_static undine_learner LABELS fast)
-target_link_options(test_scorer PRIVATE LINKER:--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray
-  LINKER:--wrap=aligned_alloc)
+undine_count_allocations(test_scorer)
 undine_test(test_scorer_swap SOURCES unit/test_scorer_swap.c ${scorer_support}
   LIBS undine_scorer_static undine_learner LABELS fast)
 undine_test(test_scorer_chain SOURCES unit/test_scorer_chain.c support/chain_world.c ${scorer_support}

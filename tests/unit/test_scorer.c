@@ -6,6 +6,7 @@
 
 #include "learner/model/manifest.h"
 #include "scorer/undine.h"
+#include "tests/support/allocations.h"
 #include "tests/support/direct_score.h"
 #include "tests/support/random_request.h"
 #include "tests/support/version_fixture.h"
@@ -16,50 +17,6 @@
 #include <unistd.h>
 
 static char dir[VERSION_PATH_MAX];
-
-/* ---- memory that is asked for, counted (-Wl,--wrap) ---- */
-
-static uint64_t n_allocations;
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__real_reallocarray(void *p, size_t n, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-void *__wrap_reallocarray(void *p, size_t n, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    n_allocations++;
-    return __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    n_allocations++;
-    return __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-    n_allocations++;
-    return __real_realloc(p, size);
-}
-
-void *__wrap_reallocarray(void *p, size_t n, size_t size)
-{
-    n_allocations++;
-    return __real_reallocarray(p, n, size);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-    n_allocations++;
-    return __real_aligned_alloc(alignment, size);
-}
 
 /* ---- a published version and a session ---- */
 
@@ -371,11 +328,11 @@ static void test_nothing_is_allocated_after_the_largest_request(void **state)
         req[i] = random_request(&w->arena, &r, CANDIDATES, 1000);
         assert_int_equal(undine_score(w->session, &req[i], p, NULL), 0);
     }
-    uint64_t before = n_allocations;
+    unsigned long before = allocations_count;
     for (size_t i = 0; i < 50; i++) {
         assert_int_equal(undine_score(w->session, &req[i], p, NULL), 0);
     }
-    assert_int_equal(n_allocations, before);
+    assert_int_equal(allocations_count, before);
     assert_true(before > 0);
 }
 

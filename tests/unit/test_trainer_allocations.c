@@ -9,53 +9,10 @@
  *
  * Every way to the allocator out of our code is counted (the linker sends them here), threads of
  * the trainer's own included. */
+#include "tests/support/allocations.h"
 #include "tests/support/trainers.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
-
-static atomic_ulong allocations;
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t size);
-void *__real_reallocarray(void *p, size_t n, size_t size);
-void *__real_aligned_alloc(size_t alignment, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-void *__wrap_reallocarray(void *p, size_t n, size_t size);
-void *__wrap_aligned_alloc(size_t alignment, size_t size);
-
-void *__wrap_malloc(size_t size)
-{
-    allocations++;
-    return __real_malloc(size);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    allocations++;
-    return __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t size)
-{
-    allocations++;
-    return __real_realloc(p, size);
-}
-
-void *__wrap_reallocarray(void *p, size_t n, size_t size)
-{
-    allocations++;
-    return __real_reallocarray(p, n, size);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t size)
-{
-    allocations++;
-    return __real_aligned_alloc(alignment, size);
-}
 
 /* Whole batches: each round has the same. */
 enum { EXAMPLES = 4096, WARM = 2, ROUNDS = 3 };
@@ -85,12 +42,12 @@ static void check(struct trainer_options *o, const char *what)
     for (uint32_t i = 0; i < WARM; i++) {
         learn_all(t, &s, i);
     }
-    unsigned long before = allocations;
+    unsigned long before = allocations_count;
     assert_true(before > 0); /* they are counted */
     for (uint32_t i = 0; i < ROUNDS; i++) {
         learn_all(t, &s, WARM + i);
     }
-    unsigned long n = allocations - before;
+    unsigned long n = allocations_count - before;
     if (n > 0) {
         print_error("%s: %lu allocations in %d examples\n", what, n, ROUNDS * EXAMPLES);
     }
