@@ -147,7 +147,8 @@ static int open_merged(struct version_chain *c, const char *dir, const struct ma
     return part_open(&c->part[0], dir, number, with_train, err);
 }
 
-/* The chain's parts; c->n_parts = how many. */
+/* The chain's parts; c->n_parts = how many, a refused last one among them, so that it is closed with
+ * the others. */
 static int open_links(struct version_chain *c, const char *dir, const struct manifest_delta *chain,
                       const struct version_chain *near, bool with_train, struct undine_err *err)
 {
@@ -159,7 +160,7 @@ static int open_links(struct version_chain *c, const char *dir, const struct man
             merged = true;
             rc = open_merged(c, dir, chain, &i, with_train, err);
         }
-        c->n_parts += rc == UNDINE_OK;
+        c->n_parts += c->part[c->n_parts] != NULL;
     }
     if (rc == UNDINE_ENOTFOUND && err != NULL) {
         err->code = UNDINE_ECORRUPT;
