@@ -90,8 +90,8 @@ int version_current(const char *dir, char out[VERSION_NAME_MAX], struct undine_e
  * one of them needs.  All else goes; of the full ones but the newest, and of those to roll back to,
  * also what was made over age_ms before the newest, and what would make more than `bytes` with
  * those kept before it (without what chains need; 0 = any).  *oldest_seq = lowest trained_seq from
- * which a restart could have to go on, 0 where there is none: the example log may be trimmed below
- * it. */
+ * which a restart could have to go on, 0 where there is none and as long as the first `count` full
+ * versions come to be: the example log may be trimmed below it. */
 struct version_keep {
     unsigned count;
     int64_t age_ms;

@@ -137,6 +137,13 @@ static bool keeps(struct retain *r, size_t i)
     return keep;
 }
 
+/* Until there are `count` full versions for the first time, those there are do not yet stand in for
+ * one another: examples are kept from the first on. */
+static bool none_has_gone(const struct retain *r)
+{
+    return r->n > 0 && r->number[0] == 1 && r->for_restart < r->keep.count;
+}
+
 static int retain(struct retain *r, struct undine_err *err)
 {
     int rc = version_files_list(r->dir, &r->number, &r->n, err);
@@ -154,6 +161,9 @@ static int retain(struct retain *r, struct undine_err *err)
         FAULT("retain.before_remove");
         rc = version_files_remove(r->dir, name, err);
         FAULT("retain.after_remove");
+    }
+    if (rc == UNDINE_OK && none_has_gone(r)) {
+        r->oldest_seq = 0;
     }
     free(r->number);
     free(r->need);

@@ -413,6 +413,18 @@ static void test_restore_takes_the_newest_that_fits(void **state)
     snapshot_free(s);
 }
 
+static void test_examples_stay_until_versions_stand_in_for_one_another(void **state)
+{
+    (void)state;
+    struct undine_err err = {0};
+    uint64_t oldest = 1;
+    write_versions(2);
+    assert_int_equal(version_retain(dir, 3, &oldest, &err), UNDINE_OK);
+    assert_int_equal(oldest, 0);
+    assert_int_equal(version_retain(dir, 2, &oldest, &err), UNDINE_OK);
+    assert_int_equal(oldest, 100);
+}
+
 static void test_retain_keeps_the_newest_and_the_published(void **state)
 {
     (void)state;
@@ -652,6 +664,7 @@ int main(void)
         CASE(test_current_holds_a_name_or_nothing),
         CASE(test_list_and_history),
         CASE(test_restore_takes_the_newest_that_fits),
+        CASE(test_examples_stay_until_versions_stand_in_for_one_another),
         CASE(test_retain_keeps_the_newest_and_the_published),
         CASE(test_numbers_are_never_used_again),
         CASE(test_leftovers_go_with_the_next_write),
