@@ -44,10 +44,23 @@ struct store {
     atomic_int_fast64_t sync_ns_max;
 };
 
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+/* A file that another one names and that is not there.  Nothing names CURRENT: without it there is
+ * no store. */
+static bool lacks_file(const char *text)
+{
+    return begins(text, "IO error: No such file") && strstr(text, "While open") != NULL &&
+           strstr(text, "/CURRENT") == NULL;
+}
+
 /* Turn RocksDB's text into our error and free it. */
 static int store_error(char *text, const char *what, struct undine_err *err)
 {
-    bool corrupt = strncmp(text, "Corruption", strlen("Corruption")) == 0;
+    bool corrupt = begins(text, "Corruption") || lacks_file(text);
     int rc =
         undine_err_set(err, corrupt ? UNDINE_ECORRUPT : UNDINE_EIO, "store: %s: %s", what, text);
     rocksdb_free(text);

@@ -335,6 +335,23 @@ static void a_damaged_store_is_corrupt(void **state)
     assert_int_equal(store_open(&s, &opt, &err), UNDINE_ECORRUPT);
 }
 
+static void a_store_that_lacks_a_file_is_corrupt(void **state)
+{
+    (void)state;
+    struct undine_err err;
+    store_close(fixture_store(dir));
+    char path[FIXTURE_PATH_MAX + 16];
+    (void)snprintf(path, sizeof path, "%s/CURRENT", dir);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs("MANIFEST-000999\n", f) >= 0); /* as it is where that one was lost */
+    assert_int_equal(fclose(f), 0);
+    struct store *s = NULL;
+    struct store_options opt = {.dir = dir};
+    assert_int_equal(store_open(&s, &opt, &err), UNDINE_ECORRUPT);
+    assert_non_null(strstr(err.msg, "MANIFEST-000999"));
+}
+
 static void stats_count(void **state)
 {
     (void)state;
@@ -446,6 +463,7 @@ int main(int argc, char **argv)
         TEST(families_at_different_commits_are_refused),
         TEST(read_only_beside_a_live_writer),
         TEST(a_damaged_store_is_corrupt),
+        TEST(a_store_that_lacks_a_file_is_corrupt),
         TEST(stats_count),
         TEST(a_kill_loses_no_acknowledged_commit),
     };
