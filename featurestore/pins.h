@@ -13,9 +13,12 @@ struct pin {
     uint64_t n;
 };
 
-/* A zeroed struct is empty. */
+/* A zeroed struct is empty.  The only pin of a user is here itself: most have one at a time. */
 struct pins {
-    struct pin *at;
+    union {
+        struct pin one; /* while capacity is 0 */
+        struct pin *at;
+    } u;
     uint32_t first, n, capacity;
 };
 
@@ -27,7 +30,7 @@ int64_t pins_oldest_ms(const struct pins *p);
 
 static inline size_t pins_bytes(const struct pins *p)
 {
-    return p->capacity * sizeof *p->at;
+    return p->capacity * sizeof(struct pin);
 }
 
 #endif

@@ -8,19 +8,24 @@
 
 enum {
     USERS_SLOTS_MIN = 1024,
-    MALLOC_OVERHEAD = 16 /* what the allocator takes for a block, about */
+    MALLOC_OVERHEAD = 16, /* what the allocator takes for a block, about */
+    ID_NEAR = 16,         /* an id of so many bytes needs no block */
+    CACHE_LINE = 64
 };
 
 struct user {
     uint64_t hash;
-    struct user *next, *previous; /* ring of users that nothing pins, for eviction */
-    char *id;
-    size_t bytes; /* as counted in stats.bytes */
-    struct pins pins;
-    uint8_t id_len;
+    uint8_t id_len;  /* 0 = no event has named it */
     bool referenced; /* since the hand of the clock last passed */
     bool dirty;      /* changed since the last commit */
     bool stored;     /* the store has it */
+    union {
+        char near[ID_NEAR]; /* up to ID_NEAR bytes */
+        char *far;
+    } id;
+    struct pins pins;
+    size_t bytes;                 /* as counted in stats.bytes */
+    struct user *next, *previous; /* ring of users that nothing pins, for eviction */
     struct steps sequences[];
 };
 
@@ -82,12 +87,25 @@ static void ring_remove(struct users *t, struct user *u)
 static void user_account(struct users *t, struct user *u)
 {
     size_t bytes = sizeof *u + 2 * sizeof(struct slot) + MALLOC_OVERHEAD + pins_bytes(&u->pins);
-    bytes += u->id != NULL ? u->id_len + MALLOC_OVERHEAD : 0;
+    bytes += u->id_len > ID_NEAR ? u->id_len + MALLOC_OVERHEAD : 0;
     for (uint32_t s = 0; s < t->schema->n_sequences; s++) {
         bytes += sizeof u->sequences[s] + steps_bytes(&u->sequences[s]);
     }
     t->stats.bytes += bytes - u->bytes;
     u->bytes = bytes;
+}
+
+static const char *user_id(const struct user *u)
+{
+    return u->id_len > ID_NEAR ? u->id.far : u->id.near;
+}
+
+static void user_unname(struct user *u)
+{
+    if (u->id_len > ID_NEAR) {
+        free(u->id.far);
+    }
+    u->id_len = 0;
 }
 
 static void user_free(struct users *t, struct user *u)
@@ -96,7 +114,7 @@ static void user_free(struct users *t, struct user *u)
         steps_release(&u->sequences[s]);
     }
     pins_release(&u->pins);
-    free(u->id);
+    user_unname(u);
     free(u);
 }
 
@@ -112,11 +130,14 @@ static bool user_empty(const struct users *t, const struct user *u)
 
 static int user_name(struct user *u, const void *id, size_t id_len, struct undine_err *err)
 {
-    u->id = malloc(id_len);
-    if (u->id == NULL) {
+    char *at = id_len > ID_NEAR ? malloc(id_len) : u->id.near;
+    if (at == NULL) {
         return no_memory(err);
     }
-    memcpy(u->id, id, id_len);
+    memcpy(at, id, id_len);
+    if (id_len > ID_NEAR) {
+        u->id.far = at;
+    }
     u->id_len = (uint8_t)id_len;
     return UNDINE_OK;
 }
@@ -298,8 +319,24 @@ static int load_missing(struct users *t, const uint64_t *hashes, size_t n, struc
     return rc;
 }
 
+/* The places of all before any is looked at: where users do not fit the processor's caches, a look
+ * waits for memory, and so they wait together. */
+static void fetch_ahead(const struct users *t, const uint64_t *user_hashes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        __builtin_prefetch(&t->slots[user_hashes[i] & (t->n_slots - 1)]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct user *u = table_slot(t, user_hashes[i])->user;
+        if (u != NULL) {
+            users_ahead(u);
+        }
+    }
+}
+
 int users_prefetch(struct users *t, const uint64_t *user_hashes, size_t n, struct undine_err *err)
 {
+    fetch_ahead(t, user_hashes, n);
     if (n > t->missing_capacity) {
         uint64_t *missing = realloc(t->missing, n * sizeof *missing);
         if (missing == NULL) {
@@ -334,12 +371,12 @@ static int user_identify(struct users *t, struct user *u, const char *id, size_t
         return UNDINE_OK;
     }
     UNDINE_ASSERT(id_len <= UINT8_MAX);
-    if (u->id == NULL) {
+    if (u->id_len == 0) {
         int rc = user_name(u, id, id_len, err);
         user_account(t, u);
         return rc != UNDINE_OK || !u->stored ? rc : user_dirty(t, u, err);
     }
-    if (u->id_len != id_len || memcmp(u->id, id, id_len) != 0) {
+    if (u->id_len != id_len || memcmp(user_id(u), id, id_len) != 0) {
         t->stats.collisions++;
     }
     return UNDINE_OK;
@@ -434,9 +471,7 @@ int users_forget(struct users *t, struct user *u, struct undine_err *err)
     for (uint32_t s = 0; s < t->schema->n_sequences; s++) {
         steps_release(&u->sequences[s]);
     }
-    free(u->id);
-    u->id = NULL;
-    u->id_len = 0;
+    user_unname(u);
     user_account(t, u);
     return user_dirty(t, u, err);
 }
@@ -463,6 +498,23 @@ void users_unpin(struct users *t, struct user *u, int64_t time_ms)
         ring_insert(t, u);
     }
     user_account(t, u);
+}
+
+void users_ahead(const struct user *u)
+{
+    __builtin_prefetch(u);
+    __builtin_prefetch((const char *)u + CACHE_LINE);
+}
+
+void users_view_ahead(const struct users *t, const struct user *u)
+{
+    for (uint32_t s = 0; s < t->schema->n_sequences; s++) {
+        const struct steps *q = &u->sequences[s];
+        if (q->n > 0) {
+            __builtin_prefetch(&q->at[q->first + q->n]);
+            __builtin_prefetch(q->words);
+        }
+    }
 }
 
 struct users_view users_view(const struct users *t, const struct user *u, uint32_t sequence,
@@ -513,7 +565,7 @@ int users_stage(struct users *t, struct undine_err *err)
             views[s] = steps_all(&u->sequences[s]);
         }
         writer_clear(&t->value);
-        int rc = users_encode(t->schema, u->id, u->id_len, views, &t->value, err);
+        int rc = users_encode(t->schema, user_id(u), u->id_len, views, &t->value, err);
         if (rc != UNDINE_OK) {
             return rc;
         }

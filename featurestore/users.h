@@ -62,6 +62,11 @@ struct users_view {
 struct users_view users_view(const struct users *t, const struct user *u, uint32_t sequence,
                              int64_t time_ms);
 
+/* Hints that cost nothing: a view of the user will be asked for soon, first where the user is, a
+ * while later where its steps are. */
+void users_ahead(const struct user *u);
+void users_view_ahead(const struct users *t, const struct user *u);
+
 /* The same of steps that are not in the table: of `all`, valid steps oldest first, the newest
  * `length` with time < time_ms.  Any thread. */
 struct users_view users_view_before(const struct users_view *all, uint32_t length, int64_t time_ms);

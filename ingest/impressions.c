@@ -105,6 +105,13 @@ static struct impression *chain_from(const struct impressions *t, uint64_t numbe
     return NULL;
 }
 
+void impressions_ahead(const struct impressions *t, uint64_t id)
+{
+    if (t->n_slots > 0) {
+        __builtin_prefetch(&t->slots[id & (t->n_slots - 1)]);
+    }
+}
+
 struct impression *impressions_find(const struct impressions *t, uint64_t id)
 {
     if (t->n_used == 0) {
@@ -136,7 +143,11 @@ static void index_remove(struct impressions *t, size_t hole)
 
 void impressions_drop(struct impressions *t)
 {
+    enum { AHEAD = 8 };
     UNDINE_ASSERT(t->tail < t->head);
+    if (t->head - t->tail > AHEAD) {
+        impressions_ahead(t, impressions_at(t, t->tail + AHEAD)->id);
+    }
     size_t at = slot_of(t->slots, t->n_slots, impressions_at(t, t->tail)->id);
     if (t->slots[at].number_plus_1 == t->tail + 1) {
         index_remove(t, at);

@@ -52,6 +52,8 @@ struct impression *impressions_add(struct impressions *t, struct event *e, struc
  */
 struct impression *impressions_find(const struct impressions *t, uint64_t id);
 struct impression *impressions_older(const struct impressions *t, const struct impression *i);
+/* A hint that costs nothing: this id will be looked for soon. */
+void impressions_ahead(const struct impressions *t, uint64_t id);
 /* Forget the entry `tail`. */
 void impressions_drop(struct impressions *t);
 

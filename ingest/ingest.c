@@ -289,14 +289,11 @@ static int fill_run(struct ingest *in, int64_t target_ms, struct undine_err *err
 {
     struct ingest_run *run = &in->run;
     size_t n_users = 0;
-    run->n = 0;
+    run->n = order_take(&in->order, target_ms, run->events, INGEST_RUN_MAX);
     run->at = 0;
-    while (run->n < INGEST_RUN_MAX) {
-        struct event *e = order_pop(&in->order, target_ms);
-        if (e == NULL) {
-            break;
-        }
-        run->events[run->n++] = e;
+    for (size_t i = 0; i < run->n; i++) {
+        const struct event *e = run->events[i];
+        join_ahead(in->join, e);
         if (e->kind != EVENT_CLICK) { /* a click's user is pinned by its impression */
             run->users[n_users++] = e->user;
         }

@@ -395,6 +395,11 @@ static bool repeats_last(struct join *j, const struct event *e)
     return same && e->kind != EVENT_IMPRESSION;
 }
 
+void join_ahead(const struct join *j, const struct event *e)
+{
+    impressions_ahead(&j->known, e->id);
+}
+
 int join_apply(struct join *j, struct event *e, struct undine_err *err)
 {
     UNDINE_ASSERT(e->time_ms >= j->last.time_ms || j->last.kind < 0);
@@ -428,8 +433,26 @@ int64_t join_deadline(struct join *j)
     return JOIN_NEVER;
 }
 
+/* What the next deadlines look at was last seen a window ago. */
+static void fire_ahead(const struct join *j)
+{
+    enum { AHEAD = 6 };
+    if (j->known.head - j->due > 2 * AHEAD) {
+        const struct impression *i = impressions_at(&j->known, j->due + 2 * AHEAD);
+        if (i->user != NULL) {
+            __builtin_prefetch(i->event);
+            users_ahead(i->user);
+        }
+        i = impressions_at(&j->known, j->due + AHEAD);
+        if (i->user != NULL) {
+            users_view_ahead(j->users, i->user);
+        }
+    }
+}
+
 int join_fire(struct join *j, struct undine_err *err)
 {
+    fire_ahead(j);
     int64_t deadline_ms = join_deadline(j);
     UNDINE_ASSERT(deadline_ms != JOIN_NEVER);
     struct impression *i = impressions_at(&j->known, j->due++);

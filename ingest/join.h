@@ -51,6 +51,8 @@ int join_open(struct join **out, const struct schema *schema, const struct inges
 void join_close(struct join *j);
 
 /* Apply the next event.  Every deadline before its time was fired. */
+/* A hint that costs nothing: this event will be applied soon. */
+void join_ahead(const struct join *j, const struct event *e);
 int join_apply(struct join *j, struct event *e, struct undine_err *err);
 /* Time of the next deadline, or JOIN_NEVER. */
 int64_t join_deadline(struct join *j);

@@ -20,12 +20,19 @@ void order_release(struct order *o)
     }
 }
 
+/* Compares as (kind, id) does, as far as it tells two events apart. */
+static uint64_t rank_of(const struct event *e)
+{
+    return (uint64_t)e->kind << 62 | e->id >> 2;
+}
+_Static_assert(EVENT_KINDS <= 4, "two bits of rank");
+
 static bool slot_before(const struct order_slot *a, const struct order_slot *b)
 {
     if (a->time_ms != b->time_ms) {
         return a->time_ms < b->time_ms;
     }
-    return event_compare(a->event, b->event) < 0;
+    return a->rank != b->rank ? a->rank < b->rank : event_compare(a->event, b->event) < 0;
 }
 
 static int order_grow(struct order *o, struct undine_err *err)
@@ -51,7 +58,7 @@ int order_push(struct order *o, struct event *e, struct undine_err *err)
             return rc;
         }
     }
-    struct order_slot slot = {.time_ms = e->time_ms, .event = e};
+    struct order_slot slot = {.time_ms = e->time_ms, .rank = rank_of(e), .event = e};
     size_t at = o->n++;
     while (at > 0) {
         size_t parent = (at - 1) / ORDER_CHILDREN;
@@ -93,16 +100,27 @@ static void order_sink(struct order *o, struct order_slot slot)
 
 struct event *order_pop(struct order *o, int64_t time_ms)
 {
-    if (o->n == 0 || o->heap[0].time_ms >= time_ms) {
-        return NULL;
-    }
-    struct event *e = o->heap[0].event;
-    o->n--;
-    if (o->n > 0) {
-        order_sink(o, o->heap[o->n]);
-    }
-    o->record_bytes -= (size_t)e->words * sizeof(uint64_t);
+    struct event *e = NULL;
+    (void)order_take(o, time_ms, &e, 1);
     return e;
+}
+
+/* A record is looked at when all are taken: it may have left the caches while it waited. */
+size_t order_take(struct order *o, int64_t time_ms, struct event **events, size_t n_max)
+{
+    size_t n = 0;
+    while (n < n_max && o->n > 0 && o->heap[0].time_ms < time_ms) {
+        events[n] = o->heap[0].event;
+        __builtin_prefetch(events[n++]);
+        o->n--;
+        if (o->n > 0) {
+            order_sink(o, o->heap[o->n]);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        o->record_bytes -= (size_t)events[i]->words * sizeof(uint64_t);
+    }
+    return n;
 }
 
 size_t order_bytes(const struct order *o)
