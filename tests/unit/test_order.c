@@ -21,8 +21,10 @@ static struct event *make_events(struct random *r, size_t n, uint64_t n_times, u
     struct event *events = calloc(n, sizeof *events);
     assert_non_null(events);
     for (size_t k = 0; k < n; k++) {
+        uint64_t id = 1 + random_below(r, n_ids);
+        id <<= random_below(r, 2) * 58; /* they differ in the lowest or in the highest bits */
         events[k] = (struct event){.time_ms = 100 + (int64_t)random_below(r, n_times),
-                                   .id = 1 + random_below(r, n_ids),
+                                   .id = id,
                                    .tie = random_below(r, 3),
                                    .kind = (uint8_t)random_below(r, EVENT_KINDS),
                                    .words = sizeof(struct event) / 8};
@@ -33,6 +35,16 @@ static struct event *make_events(struct random *r, size_t n, uint64_t n_times, u
 static int compare(const void *a, const void *b)
 {
     return event_compare(*(struct event *const *)a, *(struct event *const *)b);
+}
+
+/* One, or some at once. */
+static size_t take(struct order *o, int64_t watermark_ms, struct event **out, size_t n_max)
+{
+    if (n_max > 1) {
+        return order_take(o, watermark_ms, out, n_max);
+    }
+    out[0] = order_pop(o, watermark_ms);
+    return out[0] != NULL ? 1 : 0;
 }
 
 /* Whatever goes in, in any order, what comes out is sorted; in parts as the watermark moves. */
@@ -61,11 +73,14 @@ static void test_total_order(void **state)
         assert_true(order_bytes(&o) >= N_EVENTS * sizeof(struct event));
         size_t n = 0;
         for (int64_t watermark_ms = 100; watermark_ms < 410; watermark_ms += 7) {
-            struct event *e;
-            while ((e = order_pop(&o, watermark_ms)) != NULL) {
-                assert_true(e->time_ms < watermark_ms);
-                assert_int_equal(compare(&e, &sorted[n]), 0);
-                n++;
+            struct event *out[5];
+            size_t n_out;
+            while ((n_out = take(&o, watermark_ms, out, 1 + n % 5)) > 0) {
+                for (size_t k = 0; k < n_out; k++) {
+                    assert_true(out[k]->time_ms < watermark_ms);
+                    assert_int_equal(compare(&out[k], &sorted[n]), 0);
+                    n++;
+                }
             }
             assert_true(n == N_EVENTS || sorted[n]->time_ms >= watermark_ms);
         }

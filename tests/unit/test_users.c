@@ -327,6 +327,42 @@ static void a_stored_value_is_decoded_for_inspect(void **state)
 }
 
 /* The same rule for steps that are read from the store. */
+/* Short ids lie in the user itself, long ones do not; and the store is asked whoever is unknown. */
+static void ids_of_any_length(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {1, 8, 15, 16, 17, 32, 255};
+    enum { N = sizeof lengths / sizeof lengths[0] };
+    char id[256];
+    memset(id, 'x', sizeof id);
+    for (uint64_t hash = 1; hash <= N; hash++) {
+        struct user *u = NULL;
+        assert_int_equal(users_find(users, hash, id, lengths[hash - 1], &u, &err), UNDINE_OK);
+        assert_int_equal(click(u, 10, hash, 0), 1);
+    }
+    commit();
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(users_stats(users)->collisions, 0);
+        for (uint64_t hash = 1; hash <= N; hash++) {
+            struct user *u = NULL;
+            size_t len = lengths[hash - 1];
+            assert_int_equal(users_find(users, hash, id, len, &u, &err), UNDINE_OK);
+            assert_int_equal(seen(u, FIXTURE_CLICKS, 11), hash);
+            assert_int_equal(users_stats(users)->collisions, hash - 1);
+            id[len - 1]++; /* another user of the same hash */
+            assert_int_equal(users_find(users, hash, id, len, &u, &err), UNDINE_OK);
+            id[len - 1]--;
+            assert_int_equal(users_stats(users)->collisions, hash);
+        }
+        close_users(); /* the second round reads them from the store */
+        open_users(UINT64_MAX);
+    }
+    const uint64_t hashes[] = {N, N + 1, 1};
+    assert_int_equal(users_prefetch(users, hashes, 3, &err), UNDINE_OK);
+    assert_int_equal(users_stats(users)->misses, 3);
+    assert_int_equal(users_stats(users)->loads, 2);
+}
+
 static void stored_steps_are_viewed_alike(void **state)
 {
     (void)state;
@@ -363,6 +399,7 @@ int main(void)
         TEST(memory_is_bounded_by_eviction),
         TEST(a_damaged_value_is_refused),
         TEST(a_stored_value_is_decoded_for_inspect),
+        TEST(ids_of_any_length),
         cmocka_unit_test(stored_steps_are_viewed_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
