@@ -419,24 +419,33 @@ static void count_rows(struct batch_builder_table *t, const uint32_t *rows, size
     }
 }
 
-static void count_instances(struct batch_builder *b)
+static void count_sequence(struct batch_builder *b, uint32_t k, uint32_t s, uint32_t e)
+{
+    const struct schema_sequence *from = &b->schema->sequences[s];
+    const struct batch_builder_sequences *q = &b->sequence[s];
+    uint32_t first = q->step_offset[q->of_example[e]];
+    uint32_t end = q->step_offset[q->of_example[e] + 1];
+    for (uint32_t i = 0; i < from->n_fields && end > first; i++) {
+        const struct id_list *l = &q->step[i];
+        if (from->table[i] == k) {
+            count_rows(&b->table[k], l->row + l->offset[first], l->offset[end] - l->offset[first],
+                       e);
+        }
+    }
+}
+
+static void count_instances(struct batch_builder *b, uint32_t k)
 {
     const struct schema *schema = b->schema;
     for (uint32_t e = 0; e < b->n; e++) {
         for (uint32_t f = 0; f < schema->n_fields; f++) {
             const struct id_list *l = &b->field[f];
-            count_rows(&b->table[schema->fields[f].table], l->row + l->offset[e],
-                       l->offset[e + 1] - l->offset[e], e);
+            if (schema->fields[f].table == k) {
+                count_rows(&b->table[k], l->row + l->offset[e], l->offset[e + 1] - l->offset[e], e);
+            }
         }
         for (uint32_t s = 0; s < schema->n_sequences; s++) {
-            const struct batch_builder_sequences *q = &b->sequence[s];
-            uint32_t k = q->of_example[e], first = q->step_offset[k], end = q->step_offset[k + 1];
-            for (uint32_t i = 0; i < schema->sequences[s].n_fields && end > first; i++) {
-                const struct id_list *l = &q->step[i];
-                uint32_t table = schema->sequences[s].table[i];
-                count_rows(&b->table[table], l->row + l->offset[first],
-                           l->offset[end] - l->offset[first], e);
-            }
+            count_sequence(b, k, s, e);
         }
     }
 }
@@ -448,19 +457,20 @@ static struct batch_bags bags_of(const struct id_list *l)
     return (struct batch_bags){.offset = l->n_bags > 0 ? l->offset : none, .row = l->row};
 }
 
-static void fill_batch(struct batch_builder *b, const struct table *tables)
+static void fill_table(struct batch_builder *b, uint32_t k, const struct table *table)
+{
+    struct batch_builder_table *t = &b->table[k];
+    b->batch.table[k] = (struct batch_table){
+        .n_rows = t->n_rows, .width = table->opt.dim, .weight = t->weight, .grad = t->grad};
+    if (t->n_rows > 0) {
+        memset(t->grad, 0, (size_t)t->n_rows * table->opt.dim * sizeof(float));
+    }
+}
+
+static void fill_batch(struct batch_builder *b)
 {
     struct batch *batch = &b->batch;
     batch->n = b->n;
-    for (uint32_t k = 0; k < b->schema->n_tables; k++) {
-        struct batch_builder_table *t = &b->table[k];
-        uint32_t width = tables[k].opt.dim;
-        batch->table[k] = (struct batch_table){
-            .n_rows = t->n_rows, .width = width, .weight = t->weight, .grad = t->grad};
-        if (t->n_rows > 0) {
-            memset(t->grad, 0, (size_t)t->n_rows * width * sizeof(float));
-        }
-    }
     for (uint32_t f = 0; f < b->schema->n_fields; f++) {
         batch->field[f] = bags_of(&b->field[f]);
     }
@@ -474,30 +484,64 @@ static void fill_batch(struct batch_builder *b, const struct table *tables)
     }
 }
 
-int batch_builder_gather(struct batch_builder *b, struct table *tables, struct undine_err *err)
+/* Tables have nothing in common but their budget: workers take one each. */
+struct gather_job {
+    struct batch_builder *b;
+    struct table *tables;
+    struct undine_err *err; /* (tables) code 0 where all is well */
+};
+
+static int gather_table(const struct gather_job *j, uint32_t k)
 {
+    struct batch_builder *b = j->b;
     const struct schema *schema = b->schema;
     int rc = UNDINE_OK;
-    for (uint32_t k = 0; k < schema->n_tables; k++) {
-        b->table[k].n_rows = 0;
-    }
-    if (b->admission != NULL) {
-        rc = admission_decide(b->admission, b, tables, err);
-    }
+    b->table[k].n_rows = 0;
     for (uint32_t f = 0; rc == UNDINE_OK && f < schema->n_fields; f++) {
-        uint32_t k = schema->fields[f].table;
-        rc = gather_list(b, k, &tables[k], &b->field[f], err);
+        if (schema->fields[f].table == k) {
+            rc = gather_list(b, k, &j->tables[k], &b->field[f], &j->err[k]);
+        }
     }
     for (uint32_t s = 0; s < schema->n_sequences; s++) {
         for (uint32_t i = 0; rc == UNDINE_OK && i < schema->sequences[s].n_fields; i++) {
-            uint32_t k = schema->sequences[s].table[i];
-            rc = gather_list(b, k, &tables[k], &b->sequence[s].step[i], err);
+            if (schema->sequences[s].table[i] == k) {
+                rc = gather_list(b, k, &j->tables[k], &b->sequence[s].step[i], &j->err[k]);
+            }
         }
     }
-    if (rc < 0) {
-        return rc;
+    return rc;
+}
+
+static void gather_part(void *ctx, size_t k, size_t who)
+{
+    const struct gather_job *j = ctx;
+    (void)who;
+    if (gather_table(j, (uint32_t)k) == UNDINE_OK) {
+        count_instances(j->b, (uint32_t)k);
+        fill_table(j->b, (uint32_t)k, &j->tables[k]);
     }
-    count_instances(b);
-    fill_batch(b, tables);
+}
+
+int batch_builder_gather(struct batch_builder *b, struct table *tables, struct workers *workers,
+                         struct undine_err *err)
+{
+    struct undine_err of_table[SCHEMA_TABLES_MAX];
+    struct gather_job job = {b, tables, of_table};
+    if (b->admission != NULL) {
+        int rc = admission_decide(b->admission, b, tables, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    for (uint32_t k = 0; k < b->schema->n_tables; k++) {
+        of_table[k].code = UNDINE_OK;
+    }
+    workers_run(workers, b->schema->n_tables, gather_part, &job);
+    for (uint32_t k = 0; k < b->schema->n_tables; k++) {
+        if (of_table[k].code != UNDINE_OK) {
+            return undine_err_set(err, of_table[k].code, "%s", of_table[k].msg);
+        }
+    }
+    fill_batch(b);
     return UNDINE_OK;
 }

@@ -17,6 +17,7 @@
 
 #include "base/hash.h"
 #include "base/schema.h"
+#include "base/workers.h"
 #include "featurestore/example_log.h"
 #include "learner/model/batch.h"
 #include "learner/table.h"
@@ -78,8 +79,9 @@ void batch_builder_close(struct batch_builder *b); /* NULL-safe */
 int batch_builder_add(struct batch_builder *b, const struct example_block *block, uint32_t i,
                       struct undine_err *err);
 /* Fill `batch`, with gradients zeroed and instances counted.  tables: one for each of the schema,
- * which get the new ids. */
-int batch_builder_gather(struct batch_builder *b, struct table *tables, struct undine_err *err);
+ * which get the new ids.  The workers (NULL = the caller alone) share the tables. */
+int batch_builder_gather(struct batch_builder *b, struct table *tables, struct workers *workers,
+                         struct undine_err *err);
 void batch_builder_clear(struct batch_builder *b);
 
 /* Has an example of the same impression said that example i was not clicked? */

@@ -1,14 +1,16 @@
 /* table_budget.h: bytes that all tables of a trainer may hold together, and what one of them holds.
- * Learner thread. */
+ * Each table has one owner at a time; those of several may take from the budget at once. */
 #ifndef UNDINE_LEARNER_TABLE_BUDGET_H
 #define UNDINE_LEARNER_TABLE_BUDGET_H
 
 #include "base/err.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 struct table_budget {
-    uint64_t used_bytes, max_bytes; /* max 0 = no bound */
+    atomic_uint_fast64_t used_bytes;
+    uint64_t max_bytes; /* 0 = no bound */
 };
 
 struct table_account {

@@ -252,7 +252,7 @@ int trainer_train_batch(struct trainer *t, struct undine_err *err)
     int64_t start_ns = clock_monotonic_ns();
     uint32_t now = trainer_now(t);
     int rc = trainer_rows_begin(t, err);
-    rc = rc < 0 ? rc : batch_builder_gather(b, t->table, err);
+    rc = rc < 0 ? rc : batch_builder_gather(b, t->table, t->workers, err);
     if (rc == UNDINE_OK) {
         rc = trainer_frozen_score(t, err);
     }

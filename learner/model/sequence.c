@@ -137,11 +137,6 @@ static void embed_part(void *ctx, size_t i, size_t who)
     struct share_rows r = share_chunk(j->in->step_offset[j->in->n], q->e_stride, i);
     real *e = j->e + r.first * q->e_stride;
     (void)who;
-    for (size_t t = 0; t < r.n; t++) {
-        for (size_t d = q->e; d < q->e_stride; d++) {
-            e[t * q->e_stride + d] = 0;
-        }
-    }
     for (uint32_t f = 0; f < q->n_fields; f++) {
         const struct batch_bags *bags = &j->in->step[f];
         bag_pool(e, q->e_stride, r.n, &(struct batch_bags){bags->offset + r.first, bags->row},
@@ -180,6 +175,17 @@ static void count_pairs(size_t *pair, const struct batch_sequences *in, size_t n
     }
 }
 
+/* Room for the steps, their padding 0: it stays that, since nobody writes there. */
+static bool reserve_steps(const struct sequence *q, struct sequence_scratch *s, size_t n)
+{
+    size_t before = s->e.bytes;
+    real *e = buffer_reals(&s->e, n, q->e_stride);
+    if (e != NULL && s->e.bytes != before) {
+        memset(e, 0, s->e.bytes);
+    }
+    return e != NULL;
+}
+
 static bool forward_reserve(const struct sequence *q, struct sequence_scratch *s,
                             const struct pass *pass, size_t n, const struct batch_sequences *in)
 {
@@ -188,7 +194,7 @@ static bool forward_reserve(const struct sequence *q, struct sequence_scratch *s
     }
     count_pairs(s->pair.data, in, n);
     size_t pairs = ((const size_t *)s->pair.data)[n];
-    return buffer_reals(&s->e, in->step_offset[in->n], q->e_stride) != NULL &&
+    return reserve_steps(q, s, in->step_offset[in->n]) &&
            buffer_reals(&s->q, n, q->e_stride) != NULL &&
            buffer_reals(&s->v, workers_count(pass->workers), q->e_stride) != NULL &&
            buffer_reals(&s->a, 1, pairs) != NULL;

@@ -55,7 +55,7 @@ static struct ablation_score score(const struct run *r, uint64_t from, uint64_t 
 static int score_batch(struct run *r, struct trainer *copy, uint64_t first, struct undine_err *err)
 {
     struct batch_builder *b = copy->builder;
-    int rc = batch_builder_gather(b, copy->table, err);
+    int rc = batch_builder_gather(b, copy->table, NULL, err);
     if (rc == UNDINE_OK) {
         rc = model_forward(copy->model, copy->scratch, &b->batch, MODEL_SERVE, copy->logit, err);
     }

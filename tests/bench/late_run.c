@@ -126,7 +126,7 @@ static int learn(const struct late_run *r, const struct ablation_stream *s, stru
 static int score_batch(struct trainer *t, struct metrics_row *rows, struct undine_err *err)
 {
     struct batch_builder *b = t->builder;
-    int rc = batch_builder_gather(b, t->table, err);
+    int rc = batch_builder_gather(b, t->table, NULL, err);
     if (rc == UNDINE_OK) {
         rc = model_forward(t->model, t->scratch, &b->batch, MODEL_SERVE, t->logit, err);
     }

@@ -175,7 +175,7 @@ static void trainer_scores(struct trainer *t, const struct life *f, float *p)
     for (uint32_t i = 0; i < HELD_OUT; i++) {
         assert_int_equal(batch_builder_add(b, &block, i, &err), 0);
     }
-    assert_int_equal(batch_builder_gather(b, t->table, &err), 0);
+    assert_int_equal(batch_builder_gather(b, t->table, NULL, &err), 0);
     assert_int_equal(model_score(t->model, t->scratch, &b->batch, p, &err), 0);
     for (uint32_t i = 0; i < HELD_OUT; i++) {
         p[i] = model_sigmoid(p[i]);

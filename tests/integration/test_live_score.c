@@ -127,7 +127,7 @@ static float train_score(struct trainer *t, struct model_scratch *scratch,
     float logit = 0;
     batch_builder_clear(builder);
     if (batch_builder_add(builder, block, i, &err) < 0 ||
-        batch_builder_gather(builder, t->table, &err) < 0 ||
+        batch_builder_gather(builder, t->table, NULL, &err) < 0 ||
         model_score(t->model, scratch, &builder->batch, &logit, &err) < 0) {
         fail_msg("%s", err.msg);
     }

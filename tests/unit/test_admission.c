@@ -244,7 +244,7 @@ static void test_ids_that_wait_read_the_shared_row(void **state)
     for (uint32_t i = 0; i < BATCH; i++) {
         assert_int_equal(batch_builder_add(b, &block, i, NULL), 0);
     }
-    assert_int_equal(batch_builder_gather(b, t->table, NULL), 0);
+    assert_int_equal(batch_builder_gather(b, t->table, NULL, NULL), 0);
     uint32_t shared = 0, own = 0;
     for (uint32_t i = 0; i < f->schema.n_fields; i++) {
         uint32_t k = f->schema.fields[i].table;

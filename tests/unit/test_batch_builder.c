@@ -79,7 +79,7 @@ static void add_all(struct fixture *f)
     for (uint32_t i = 0; i < f->stream.n; i++) {
         assert_int_equal(batch_builder_add(f->builder, &block, i, NULL), 0);
     }
-    assert_int_equal(batch_builder_gather(f->builder, f->table, NULL), 0);
+    assert_int_equal(batch_builder_gather(f->builder, f->table, NULL, NULL), 0);
 }
 
 static float instances(const struct fixture *f, uint32_t table, uint64_t key)

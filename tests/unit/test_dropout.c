@@ -51,7 +51,7 @@ static struct batch_builder *gather(const struct fixture *f, struct trainer *t, 
     for (uint32_t i = 0; i < to - from; i++) {
         assert_int_equal(batch_builder_add(b, &block, i, &err), 0);
     }
-    assert_int_equal(batch_builder_gather(b, t->table, &err), 0);
+    assert_int_equal(batch_builder_gather(b, t->table, NULL, &err), 0);
     return b;
 }
 

@@ -71,7 +71,7 @@ static void score(struct trainer *copy, const struct fixture *f, uint32_t from, 
     for (uint32_t i = 0; i < to - from; i++) {
         assert_int_equal(batch_builder_add(copy->builder, &block, i, NULL), 0);
     }
-    assert_int_equal(batch_builder_gather(copy->builder, copy->table, NULL), 0);
+    assert_int_equal(batch_builder_gather(copy->builder, copy->table, NULL, NULL), 0);
     copy->regularizer.steps = copy->counters.steps;
     for (uint32_t k = 0; k < f->schema.n_tables; k++) {
         struct batch_builder_table *rows = &copy->builder->table[k];

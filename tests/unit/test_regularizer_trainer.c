@@ -363,7 +363,7 @@ static double held_out(struct trainer *t, const struct example_stream *stream)
     for (uint32_t i = 0; i < HELD_OUT; i++) {
         assert_int_equal(batch_builder_add(b, &block, i, &err), 0);
     }
-    assert_int_equal(batch_builder_gather(b, t->table, &err), 0);
+    assert_int_equal(batch_builder_gather(b, t->table, NULL, &err), 0);
     assert_int_equal(model_score(t->model, t->scratch, &b->batch, logit, &err), 0);
     for (uint32_t i = 0; i < HELD_OUT; i++) {
         sum += model_logloss((double)logit[i], (double)b->label[i]);
