@@ -1,5 +1,6 @@
 # What is run, and the rules of the tree.
 undine_test(test_latency SOURCES unit/test_latency.c LIBS undine_ops m LABELS fast)
+undine_test(test_bench_work SOURCES unit/test_bench_work.c bench/bench_work.c LIBS undine_ops m LABELS fast)
 undine_test(test_args SOURCES unit/test_args.c LIBS undine_ops LABELS fast)
 undine_test(test_version_line SOURCES unit/test_version_line.c support/version_fixture.c support/example_stream.c
   LIBS undine_ops undine_learner m LABELS fast)
@@ -103,6 +104,14 @@ if(NOT UNDINE_TSAN)
   add_executable(recovery_make bench/recovery_make.c)
   target_link_libraries(recovery_make PRIVATE undine_flags undine_ops)
   set_target_properties(recovery_make PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  add_executable(bench_roofline bench/bench_roofline.c bench/bench_profile.c bench/bench_work.c)
+  target_link_libraries(bench_roofline PRIVATE undine_flags undine_ops m)
+  target_link_options(bench_roofline PRIVATE
+    LINKER:--wrap=kernels_available,--wrap=blas_product,--wrap=trainer_learn,--wrap=trainer_train_batch
+    LINKER:--wrap=batch_builder_gather,--wrap=model_forward,--wrap=model_backward,--wrap=bag_pool
+    LINKER:--wrap=bag_pool_backward,--wrap=trainer_gradient_norm,--wrap=trainer_update)
+  set_target_properties(bench_roofline PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  undine_script_test(roofline integration/roofline.sh LABELS fast once)
   undine_script_test(late_run integration/late_run.sh LABELS fast integration)
   undine_script_test(ablation_run integration/ablation_run.sh LABELS fast integration)
   undine_script_test(ablation integration/ablation.sh LABELS release)

@@ -148,6 +148,9 @@ static int run(struct bench *b, const struct bench_learner_options *opt,
     if (rc == UNDINE_OK && (rc = dense_parameters(b, opt, &parameters, err)) == UNDINE_OK) {
         rc = warm_up(b, opt->passes, &logloss, err);
     }
+    if (opt->begun != NULL) {
+        opt->begun();
+    }
     struct trainer_metrics m = {0};
     double rate[BENCH_LEARNER_RUNS] = {0}, cpu_rate[BENCH_LEARNER_RUNS] = {0};
     for (uint32_t i = 0; rc == UNDINE_OK && i < BENCH_LEARNER_RUNS; i++) {
