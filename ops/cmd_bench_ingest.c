@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 struct ingest_words { /* of the command line */
-    int64_t events, users, runs, sync_ms, partitions;
+    int64_t events, users, runs, sync_ms, partitions, views, cache, window_ms;
     double click_rate, rate; /* below 0 and 0: the source's default */
     const char *brokers, *durability, *dir;
 };
@@ -24,15 +24,24 @@ static int ingest_options(const struct ingest_words *w, struct bench_ingest_opti
     if (w->events < 1000 || w->events > 1000000000 || w->users < 0 || users > 10000000 ||
         w->runs < 1 || w->runs > BENCH_INGEST_RUNS_MAX || w->sync_ms < 0 || w->sync_ms > 60000 ||
         w->partitions < 1 || w->partitions > 1000 || w->click_rate > 1 || !(w->rate >= 0) ||
-        w->rate > 1e7) {
+        w->rate > 1e7 || w->cache < 1000000 || w->window_ms < 1 || w->window_ms > 864000000) {
         (void)fprintf(stderr, "undine bench: expected --events 1000..10^9, --users 1..10^7, --runs "
-                              "1..100, --sync 0..60000, --partitions 1..1000, --ctr 0..1 and "
-                              "--rate up to 10^7\n");
+                              "1..100, --sync 0..60000, --partitions 1..1000, --ctr 0..1, --rate "
+                              "up to 10^7, --cache from 10^6 and --window 1..864000000\n");
+        return EXIT_USAGE;
+    }
+    if (w->views < 0 || (w->views > 0 && (kafka ? 0.05 : w->click_rate) < 0) ||
+        w->views > (w->events - 1) / users) {
+        (void)fprintf(stderr,
+                      "undine bench: --views is %lld: it needs --ctr, and more --events "
+                      "than the first views of --users\n",
+                      (long long)w->views);
         return EXIT_USAGE;
     }
     *out = (struct bench_ingest_options){
         .stream = {.events = (uint64_t)w->events,
                    .users = (uint32_t)users,
+                   .views = (uint32_t)w->views,
                    .click_rate = kafka && w->click_rate < 0 ? 0.05 : w->click_rate,
                    .rate = w->rate},
         .brokers = w->brokers,
@@ -40,6 +49,8 @@ static int ingest_options(const struct ingest_words *w, struct bench_ingest_opti
         .dir = w->dir,
         .runs = (uint32_t)w->runs,
         .sync_ms = d == 1 ? 0 : (int)w->sync_ms,
+        .cache_bytes = (uint64_t)w->cache,
+        .window_ms = w->window_ms,
     };
     return -1;
 }
@@ -48,7 +59,7 @@ static int print_ingest(const struct bench_ingest_options *opt, const struct ben
 {
     char cpu[256];
     bench_cpu(cpu, sizeof cpu);
-    return bench_print(json_pack(
+    json_t *o = json_pack(
         "{s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:f, s:f, s:f, s:i, s:I, s:I, s:I, s:I, s:f, s:I}",
         "bench", "ingest", "undine", program_version(), "cpu", cpu, "shape",
         opt->brokers != NULL ? "Kafka to commit, one ingest thread"
@@ -59,7 +70,15 @@ static int print_ingest(const struct bench_ingest_options *opt, const struct ben
         r->events_per_process_second, "runs", (int)opt->runs, "events", (json_int_t)r->events,
         "users", (json_int_t)opt->stream.users, "clicks", (json_int_t)r->clicks, "examples",
         (json_int_t)r->examples, "rate", opt->stream.rate > 0 ? opt->stream.rate : 100.0,
-        "bytes_per_event", (json_int_t)(r->bytes / r->events)));
+        "bytes_per_event", (json_int_t)(r->bytes / r->events));
+    (void)json_object_update_new(
+        o,
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "views",
+                  (json_int_t)opt->stream.views, "measured", (json_int_t)r->measured, "cache_bytes",
+                  (json_int_t)opt->cache_bytes, "users_bytes", (json_int_t)r->users_bytes, "misses",
+                  (json_int_t)r->misses, "loads", (json_int_t)r->loads, "window_ms",
+                  (json_int_t)opt->window_ms, "pending_max", (json_int_t)r->pending_max));
+    return bench_print(o);
 }
 
 int cmd_bench_ingest(int argc, char **argv)
@@ -68,6 +87,8 @@ int cmd_bench_ingest(int argc, char **argv)
                              .runs = 3,
                              .sync_ms = 100,
                              .partitions = 4,
+                             .cache = 256 << 20,
+                             .window_ms = 10000,
                              .click_rate = -1,
                              .durability = "interval",
                              .dir = "/tmp"};
@@ -78,6 +99,10 @@ int cmd_bench_ingest(int argc, char **argv)
          "share of impressions clicked, and no other behavior (with --kafka 0.05, else views and "
          "planted interests as of `undine generate`)"},
         {"rate", 0, ARGS_REAL, &w.rate, "N", "events a second of event time (100)"},
+        {"views", 0, ARGS_INT, &w.views, "N",
+         "that each user begins with, before the time is taken; needs --ctr (0)"},
+        {"cache", 0, ARGS_INT, &w.cache, "BYTES", "of users in memory (256 MiB)"},
+        {"window", 0, ARGS_INT, &w.window_ms, "MS", "in which a click may come (10000)"},
         {"kafka", 0, ARGS_STRING, &w.brokers, "HOST:PORT",
          "read from topics of that broker, made for it and deleted (from a file)"},
         {"partitions", 0, ARGS_INT, &w.partitions, "N", "of each of the two topics (4)"},

@@ -9,6 +9,13 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+
+static uint64_t resident_bytes_max(void)
+{
+    struct rusage use;
+    return getrusage(RUSAGE_SELF, &use) == 0 ? (uint64_t)use.ru_maxrss * 1024 : 0;
+}
 
 static int print_learner(const struct bench_learner_options *opt,
                          const struct bench_learner_result *r, const char *optimizer,
@@ -22,7 +29,7 @@ static int print_learner(const struct bench_learner_options *opt,
     json_t *o = json_pack(
         "{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:i, s:s, s:i, s:s, s:f, s:f, s:f, s:f, s:i, "
         "s:f, "
-        "s:I, s:I, s:I, s:I, s:i, s:f}",
+        "s:I, s:I, s:I, s:I, s:i, s:f, s:b, s:f, s:I, s:I}",
         "bench", "learner", "undine", program_version(), "cpu", cpu, "kernels", kernels, "shape",
         shape->name, "data", shape->text, "model", opt->base ? "base" : unit, "mba", !opt->plain,
         "batch", (int)shape->batch, "history", history, "workers", (int)opt->workers, "optimizer",
@@ -32,17 +39,19 @@ static int print_learner(const struct bench_learner_options *opt,
         "microseconds_per_example", 1e6 / r->examples_per_second, "examples",
         (json_int_t)r->examples, "rows", (json_int_t)r->rows, "table_bytes",
         (json_int_t)r->table_bytes, "parameters", (json_int_t)r->parameters, "passes",
-        (int)opt->passes, "logloss", r->logloss);
+        (int)opt->passes, "logloss", r->logloss, "uniform", shape->uniform, "bytes_per_row",
+        (double)r->table_bytes / (double)r->rows, "memory_bytes", (json_int_t)opt->memory_bytes,
+        "resident_bytes_max", (json_int_t)resident_bytes_max());
     return bench_print(o);
 }
 
 /* What the command line says of bench learner; ranges are checked by bench_learner_run. */
 struct learner_words {
     int64_t batch, history; /* -1: the shape's */
-    int64_t workers, passes, batches_max;
+    int64_t workers, passes, batches_max, rows, memory;
     double seconds;
     const char *shape, *optimizer, *unit, *model, *write_batches;
-    bool plain;
+    bool plain, uniform;
 };
 
 static int learner_options(const struct learner_words *w, struct bench_learner_options *out)
@@ -60,11 +69,12 @@ static int learner_options(const struct learner_words *w, struct bench_learner_o
     }
     if (w->batch < -1 || w->batch > UINT32_MAX || w->history < -1 || w->history > UINT32_MAX ||
         w->batches_max < 0 || w->batches_max > UINT32_MAX || w->passes < 1 ||
-        w->passes > UINT32_MAX || w->workers < 1 || w->workers > WORKERS_MAX ||
-        !(w->seconds > 0.0)) {
+        w->passes > UINT32_MAX || w->workers < 1 || w->workers > WORKERS_MAX || w->rows < 0 ||
+        w->rows > 1000000000 || w->memory < 0 || !(w->seconds > 0.0)) {
         (void)fprintf(stderr,
                       "undine bench: expected --batch 1..100000, --history 0..1000, "
-                      "--workers 1..%d, --passes 1..1000 and --seconds above 0\n",
+                      "--workers 1..%d, --passes 1..1000, --rows and --memory from 0 (rows up to "
+                      "10^9) and --seconds above 0\n",
                       WORKERS_MAX);
         return EXIT_USAGE;
     }
@@ -74,7 +84,9 @@ static int learner_options(const struct learner_words *w, struct bench_learner_o
                                           .optimizer = (enum optimizer_kind)o,
                                           .base = m == 0,
                                           .plain = w->plain,
-                                          .passes = (uint32_t)w->passes};
+                                          .passes = (uint32_t)w->passes,
+                                          .rows = (uint32_t)w->rows,
+                                          .memory_bytes = (uint64_t)w->memory};
     if (w->batch >= 0) {
         out->shape.batch = (uint32_t)w->batch;
     }
@@ -82,6 +94,8 @@ static int learner_options(const struct learner_words *w, struct bench_learner_o
         out->shape.history_min = out->shape.history_max = (uint32_t)w->history;
     }
     out->shape.batches = (uint32_t)w->batches_max;
+    out->shape.items = w->rows > 0 ? (uint32_t)w->rows : out->shape.items;
+    out->shape.uniform = w->uniform;
     if (w->unit != NULL) {
         out->shape.unit = (enum model_unit_input)u;
     }
@@ -118,6 +132,10 @@ int cmd_bench_learner(int argc, char **argv)
         {"passes", 0, ARGS_INT, &w.passes, "N", "over all data before the time is taken (1)"},
         {"batches", 0, ARGS_INT, &w.batches_max, "N",
          "different mini-batches (as many as fit in memory, at most 40)"},
+        {"rows", 0, ARGS_INT, &w.rows, "N",
+         "items of the shape, each with a row before the time is taken (those that come)"},
+        {"uniform", 0, ARGS_FLAG, &w.uniform, NULL, "items come equally often, not skewed"},
+        {"memory", 0, ARGS_INT, &w.memory, "BYTES", "bound on the embedding tables (none)"},
         {"plain", 0, ARGS_FLAG, &w.plain, NULL, "without MBA"},
         {"write-batches", 0, ARGS_STRING, &w.write_batches, "FILE",
          "write the mini-batches there instead of learning them"},

@@ -4,7 +4,7 @@ import math
 import os
 import statistics
 
-import ablation_plot
+import plot
 
 NAMES = {"kuairand": "KuaiRand-Pure", "amazon": "Amazon Beauty", "generated": "generated stream"}
 METRICS = ["auc", "gauc", "logloss"]
@@ -137,7 +137,7 @@ def grid_table(lines, out_dir):
                 series.append((reg, points))
         if series:
             name = "ablation-grid-%s.svg" % data
-            ablation_plot.lines(os.path.join(out_dir, name), "%s: strength of each regularizer" % NAMES[data],
+            plot.lines(os.path.join(out_dir, name), "%s: strength of each regularizer" % NAMES[data],
                                 "log10 of the strength", "AUC, first half, one pass", series)
             out += ["", "![strengths](%s)" % name]
     return out
@@ -177,7 +177,7 @@ def held_curves(lines, out_dir):
                     at[r["pass"] - 1 + r["examples"] / n].append(r["held"][metric])
                 series.append((name, [(x,) + mean_sd(v) for x, v in sorted(at.items())]))
             file = "ablation-passes-%s-%s.svg" % (data, metric)
-            ablation_plot.lines(os.path.join(out_dir, file),
+            plot.lines(os.path.join(out_dir, file),
                                 "%s: %s of the last fifth, never learned" % (NAMES[data], TITLES[metric]),
                                 "passes over the first four fifths", "%s, held out" % TITLES[metric], series,
                                 marks=range(1, passes))

@@ -71,8 +71,8 @@ struct pipeline {
     struct ingest_options options;
 };
 
-static int store_part_open(struct pipeline *p, const struct schema *schema, const char *dir,
-                           struct undine_err *err)
+static int store_part_open(struct pipeline *p, const struct schema *schema, const struct stream *s,
+                           const char *dir, struct undine_err *err)
 {
     struct decode_options decode = {
         .message_bytes_max = MESSAGE_BYTES_MAX,
@@ -83,7 +83,8 @@ static int store_part_open(struct pipeline *p, const struct schema *schema, cons
         .dir = dir, .cache_bytes = 32 << 20, .write_buffer_bytes = 64 << 20};
     int rc = store_open(&p->store, &store, err);
     if (rc == UNDINE_OK) {
-        rc = users_open(&p->users, p->store, schema, &(struct users_options){256 << 20}, err);
+        struct users_options users = {.cache_bytes = s->opt->cache_bytes};
+        rc = users_open(&p->users, p->store, schema, &users, err);
     }
     if (rc == UNDINE_OK) {
         rc = example_log_open(&p->log, p->store, schema, 0, err);
@@ -118,7 +119,7 @@ static int pipeline_open(struct pipeline *p, const struct schema *schema, const 
 {
     p->options = (struct ingest_options){
         .order = {.lateness_ms = 1000, .max_future_ms = -1, .waiting_max = 1000000},
-        .join = {.window_ms = 10000, .memory_ms = 10000, .negative_rate = 1.0},
+        .join = {.window_ms = s->opt->window_ms, .memory_ms = 10000, .negative_rate = 1.0},
         .loop = {.poll_max = 1000,
                  .poll_timeout_ms = 10,
                  .commit_actions_max = 5000,
@@ -158,46 +159,80 @@ enum { WALL, THREAD, PROCESS, CLOCKS };
 static const clockid_t clocks[CLOCKS] = {CLOCK_MONOTONIC, CLOCK_THREAD_CPUTIME_ID,
                                          CLOCK_PROCESS_CPUTIME_ID};
 
-static int drain(struct pipeline *p, struct undine_err *err)
+struct clocks {
+    double s[CLOCKS];
+    uint64_t events; /* read before */
+};
+
+static void read_clocks(struct clocks *c, uint64_t events)
 {
+    for (int i = 0; i < CLOCKS; i++) {
+        c->s[i] = seconds_of(clocks[i]);
+    }
+    c->events = events;
+}
+
+/* To the end; *begun is set anew where the events before `warm` are behind. */
+static int drain(struct pipeline *p, uint64_t warm, struct clocks *begun,
+                 struct bench_ingest_result *out, struct undine_err *err)
+{
+    struct ingest_status st;
     int rc = 1;
     while ((rc = ingest_step(p->ingest, err)) > 0) {
         example_log_trim(p->log, example_log_head(p->log));
+        ingest_status(p->ingest, &st);
+        uint64_t pending = st.counters.pending;
+        out->pending_max = pending > out->pending_max ? pending : out->pending_max;
+        if (warm > 0 && st.counters.events >= warm) {
+            read_clocks(begun, st.counters.events);
+            warm = 0;
+        }
     }
     return rc;
 }
 
-/* *rates: events a second of each clock, from the opening of the source on. */
+static void note(struct bench_ingest_result *out, const struct ingest_status *st)
+{
+    out->events = st->counters.events;
+    out->clicks = st->counters.clicks;
+    out->examples = st->counters.positives + st->counters.negatives;
+    out->users_bytes = st->users.bytes;
+    out->misses = st->users.misses;
+    out->loads = st->users.loads;
+}
+
+/* *rates: events a second of each clock, from the opening of the source or the last of the users'
+ * first views on. */
 static int run_once(const struct schema *schema, const struct stream *s,
                     struct bench_ingest_result *out, double rates[CLOCKS], struct undine_err *err)
 {
     struct pipeline p = {0};
     char dir[PATH_BYTES + 8];
-    double begun[CLOCKS] = {0};
+    struct clocks begun, ended;
+    const struct bench_stream *stream = &s->opt->stream;
     (void)snprintf(dir, sizeof dir, "%s/store", s->dir);
     if (mkdir(dir, 0755) != 0) {
         return undine_err_sys(err, UNDINE_EIO, errno, "%s", dir);
     }
-    int rc = store_part_open(&p, schema, dir, err);
-    for (int i = 0; i < CLOCKS; i++) {
-        begun[i] = seconds_of(clocks[i]);
-    }
+    int rc = store_part_open(&p, schema, s, dir, err);
+    read_clocks(&begun, 0);
     if (rc == UNDINE_OK) {
         rc = pipeline_open(&p, schema, s, err);
     }
-    if (rc == UNDINE_OK && (rc = drain(&p, err)) == UNDINE_OK) {
+    uint64_t warm = stream->click_rate >= 0 ? (uint64_t)stream->views * stream->users : 0;
+    if (rc == UNDINE_OK && (rc = drain(&p, warm, &begun, out, err)) == UNDINE_OK) {
         struct ingest_status st;
         ingest_status(p.ingest, &st);
-        out->events = st.counters.events;
-        out->clicks = st.counters.clicks;
-        out->examples = st.counters.positives + st.counters.negatives;
+        note(out, &st);
+        read_clocks(&ended, out->events);
+        out->measured = ended.events - begun.events;
         for (int i = 0; i < CLOCKS; i++) {
-            rates[i] = (double)out->events / (seconds_of(clocks[i]) - begun[i]);
+            rates[i] = (double)out->measured / (ended.s[i] - begun.s[i]);
         }
-        if (out->events != s->opt->stream.events) {
-            rc = undine_err_set(err, UNDINE_EIO, "read %llu events, expected %llu",
-                                (unsigned long long)out->events,
-                                (unsigned long long)s->opt->stream.events);
+        if (out->events != stream->events) {
+            rc =
+                undine_err_set(err, UNDINE_EIO, "read %llu events, expected %llu",
+                               (unsigned long long)out->events, (unsigned long long)stream->events);
         }
     }
     pipeline_close(&p);

@@ -36,6 +36,7 @@ static struct trainer_options trainer_options(const struct bench_learner_options
         .row_scale = 0.01,
         .metrics_window = 100000,
         .workers = opt->workers,
+        .memory_max_bytes = opt->memory_bytes,
     };
     if (opt->base) {
         o.model.kind = MODEL_BASE;
@@ -43,16 +44,38 @@ static struct trainer_options trainer_options(const struct bench_learner_options
     return o;
 }
 
-static int learn_one_batch(struct bench *b, struct undine_err *err)
+static int learn(struct bench *b, const struct example_stream *s, struct undine_err *err)
 {
-    struct example_stream *s = &b->batch[b->at];
     struct example_block block = example_stream_block(s, 0, s->n);
     block.first_seq = b->next_seq;
     int rc = trainer_learn(b->trainer, &block, UINT32_MAX, err);
-    b->at = (b->at + 1) % b->n_batches;
     b->next_seq += s->n;
     b->examples += s->n;
     return rc < 0 ? rc : UNDINE_OK;
+}
+
+static int learn_one_batch(struct bench *b, struct undine_err *err)
+{
+    int rc = learn(b, &b->batch[b->at], err);
+    b->at = (b->at + 1) % b->n_batches;
+    return rc;
+}
+
+/* Give every item a row, by learning histories of them. */
+static int make_rows(struct bench *b, const struct bench_learner_options *opt, struct random *r,
+                     struct undine_err *err)
+{
+    const struct bench_shape *shape = &opt->shape;
+    uint64_t at_once = (uint64_t)shape->batch * shape->history_max;
+    int rc = UNDINE_OK;
+    for (uint64_t done = 0; rc == UNDINE_OK && at_once > 0 && done < opt->rows; done += at_once) {
+        struct example_stream s;
+        example_stream_init(&s, &b->schema);
+        bench_shape_fill_items(shape, &s, 1 + (uint32_t)done, shape->batch, r);
+        rc = learn(b, &s, err);
+        example_stream_release(&s);
+    }
+    return rc;
 }
 
 /* Processor time of the whole process: other programs on the machine do not count. */
@@ -145,7 +168,8 @@ static int run(struct bench *b, const struct bench_learner_options *opt,
     int rc = trainer_open(&b->trainer, &b->schema, &o, err);
     uint64_t parameters = 0;
     double logloss = 0.0;
-    if (rc == UNDINE_OK && (rc = dense_parameters(b, opt, &parameters, err)) == UNDINE_OK) {
+    if (rc == UNDINE_OK && (rc = dense_parameters(b, opt, &parameters, err)) == UNDINE_OK &&
+        (rc = make_rows(b, opt, &r, err)) == UNDINE_OK) {
         rc = warm_up(b, opt->passes, &logloss, err);
     }
     if (opt->begun != NULL) {

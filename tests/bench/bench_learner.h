@@ -13,10 +13,12 @@ struct bench_learner_options {
     uint32_t workers; /* threads that share a batch */
     double seconds;   /* measured, all runs together, after a warm-up over all data */
     enum optimizer_kind optimizer;
-    bool base;           /* sum pooling instead of the activation unit */
-    bool plain;          /* without MBA */
-    uint32_t passes;     /* over all data, of the warm-up */
-    void (*begun)(void); /* called when the warm-up is over; NULL = nobody */
+    bool base;             /* sum pooling instead of the activation unit */
+    bool plain;            /* without MBA */
+    uint32_t passes;       /* over all data, of the warm-up */
+    uint32_t rows;         /* items that have a row before the warm-up; 0 = those of the batches */
+    uint64_t memory_bytes; /* bound on the tables; 0 = none */
+    void (*begun)(void);   /* called when the warm-up is over; NULL = nobody */
 };
 
 enum { BENCH_LEARNER_RUNS = 5 };

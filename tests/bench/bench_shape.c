@@ -131,14 +131,19 @@ static uint64_t id_of(uint64_t number, uint64_t role)
     return hash_mix64((role << 32) + number) | 1;
 }
 
-static void put_item(const struct bench_shape *shape, uint64_t *ids, struct random *r)
+static void put_item(const struct bench_shape *shape, uint64_t *ids, uint64_t item)
 {
-    uint64_t item = skewed(r, shape->items);
     ids[0] = id_of(item, 0);
     ids[1] = id_of(hash_mix64(item) % shape->categories, 1);
     if (shape->shops > 0) {
         ids[2] = id_of(hash_mix64(item + 1) % shape->shops, 2);
     }
+}
+
+/* 1..items */
+static uint64_t draw_item(const struct bench_shape *shape, struct random *r)
+{
+    return shape->uniform ? 1 + random_below(r, shape->items) : skewed(r, shape->items);
 }
 
 static uint32_t draw_history(const struct bench_shape *shape, struct random *r)
@@ -148,33 +153,56 @@ static uint32_t draw_history(const struct bench_shape *shape, struct random *r)
            (uint32_t)(u * (double)(shape->history_max - shape->history_min + 1));
 }
 
-void bench_shape_fill(const struct bench_shape *shape, struct example_stream *s, uint32_t n,
-                      struct random *r)
+/* An example with these items behind it. */
+static void add_example(const struct bench_shape *shape, struct example_stream *s,
+                        const uint64_t *items, uint32_t history, struct random *r)
 {
     static const uint8_t one_each[SCHEMA_FIELDS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1,
                                                         1, 1, 1, 1, 1, 1, 1, 1};
     static uint64_t step_ids[BENCH_SHAPE_HISTORY_MAX][STEP_IDS_MAX];
     static struct example_step steps[BENCH_SHAPE_HISTORY_MAX];
     uint32_t user_at = shape->shops > 0 ? 3 : 2;
+    for (uint32_t t = 0; t < history; t++) {
+        put_item(shape, step_ids[t], items[t]);
+        steps[t] = (struct example_step){.counts = one_each, .ids = step_ids[t]};
+    }
+    uint64_t ids[SCHEMA_FIELDS_MAX];
+    put_item(shape, ids, draw_item(shape, r));
+    ids[user_at] = id_of(random_below(r, shape->users), 3);
+    for (uint32_t k = 0; k < shape->n_more; k++) {
+        ids[user_at + 1 + k] = id_of(skewed(r, BENCH_SHAPE_MORE_IDS), 4 + k);
+    }
+    struct example e = {.user = ids[user_at],
+                        .sample_rate = 1.0f,
+                        .kind = random_below(r, 2) == 0 ? EXAMPLE_NEGATIVE : EXAMPLE_POSITIVE,
+                        .counts = one_each,
+                        .ids = ids,
+                        .sequence = {example_stream_sequence(s, 0, steps, history)}};
+    (void)example_stream_add(s, &e);
+}
+
+void bench_shape_fill(const struct bench_shape *shape, struct example_stream *s, uint32_t n,
+                      struct random *r)
+{
+    static uint64_t items[BENCH_SHAPE_HISTORY_MAX];
     for (uint32_t i = 0; i < n; i++) {
         uint32_t history = draw_history(shape, r);
         for (uint32_t t = 0; t < history; t++) {
-            put_item(shape, step_ids[t], r);
-            steps[t] = (struct example_step){.counts = one_each, .ids = step_ids[t]};
+            items[t] = draw_item(shape, r);
         }
-        uint64_t ids[SCHEMA_FIELDS_MAX];
-        put_item(shape, ids, r);
-        ids[user_at] = id_of(random_below(r, shape->users), 3);
-        for (uint32_t k = 0; k < shape->n_more; k++) {
-            ids[user_at + 1 + k] = id_of(skewed(r, BENCH_SHAPE_MORE_IDS), 4 + k);
+        add_example(shape, s, items, history, r);
+    }
+}
+
+void bench_shape_fill_items(const struct bench_shape *shape, struct example_stream *s,
+                            uint32_t first, uint32_t n, struct random *r)
+{
+    static uint64_t items[BENCH_SHAPE_HISTORY_MAX];
+    for (uint32_t i = 0; i < n; i++) {
+        for (uint32_t t = 0; t < shape->history_max; t++) {
+            items[t] = first++;
         }
-        struct example e = {.user = ids[user_at],
-                            .sample_rate = 1.0f,
-                            .kind = random_below(r, 2) == 0 ? EXAMPLE_NEGATIVE : EXAMPLE_POSITIVE,
-                            .counts = one_each,
-                            .ids = ids,
-                            .sequence = {example_stream_sequence(s, 0, steps, history)}};
-        (void)example_stream_add(s, &e);
+        add_example(shape, s, items, shape->history_max, r);
     }
 }
 

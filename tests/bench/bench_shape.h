@@ -33,6 +33,7 @@ struct bench_shape {
     enum model_unit_input unit;
     uint32_t unit_hidden[2]; /* the second 0: one layer */
     uint32_t batches;        /* most of them; 0: as many as fit */
+    bool uniform;            /* items are drawn equally often, which no cache helps */
 };
 
 /* The shape of that name, or NULL. */
@@ -45,6 +46,9 @@ struct model_options bench_shape_model(const struct bench_shape *shape);
 /* Add n examples; labels are coins. */
 void bench_shape_fill(const struct bench_shape *shape, struct example_stream *s, uint32_t n,
                       struct random *r);
+/* Add n examples whose steps are all items from number `first` on, each once. */
+void bench_shape_fill_items(const struct bench_shape *shape, struct example_stream *s,
+                            uint32_t first, uint32_t n, struct random *r);
 /* How many different mini-batches a benchmark goes round: as many as fit in memory, so that the
  * rows of one are cold at the next. */
 uint32_t bench_shape_batches(const struct bench_shape *shape);

@@ -103,6 +103,12 @@ whole() {
   expect "$tmp/bench.json" events -eq 5000
   expect "$tmp/bench.json" examples -gt 4600
   say "ok: bench ingest"
+  # A click is followed to its score, each of them, and none is seen before it was sent.
+  "$ROOT/tests/bench/click_to_score" --build "$BUILD" --brokers "$broker" --probes 8 --rate 300 --window 2000 --dir "$tmp" \
+    > "$tmp/click.json" || fail "click_to_score"
+  expect "$tmp/click.json" probes -eq 8
+  expect "$tmp/click.json" p50_ms -ge 100 # the lateness
+  say "ok: click to score"
 
   # Events of another stream in aborted transactions, before and behind a committed one.
   "$UNDINE" generate --events 2000 --seed 42 --output "$tmp/other.jsonl" > "$tmp/generate.json" 2> "$tmp/generate.log"

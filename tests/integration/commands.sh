@@ -125,6 +125,12 @@ for shape in online deeprec deeprec30 paper; do
   says stdout "\"shape\":\"$shape\""
   expect "$tmp/stdout" examples_per_cpu_second -gt 0
 done
+# Every item has a row, within the bound or not at all.
+run 0 bench learner --batch 16 --history 20 --rows 3000 --uniform --memory 20000000 --seconds 0.01
+expect "$tmp/stdout" rows -ge 3000
+expect "$tmp/stdout" bytes_per_row -ge 168
+run 1 bench learner --batch 16 --history 20 --rows 300000 --memory 2000000 --seconds 0.01
+says stderr "over their bound of 2000000 bytes"
 run 2 bench learner --shape wide
 says stderr "--shape is \`wide\`, expected online, deeprec, deeprec30 or paper"
 # Scoring, and scoring while versions change, without a request that fails; quantiles in order.
@@ -147,6 +153,13 @@ run 0 bench ingest --events 5000 --users 5000 --runs 1 --ctr 0.05 --rate 1000 --
 expect "$tmp/stdout" sync_ms -eq 0
 expect "$tmp/stdout" examples -gt 4600
 expect "$tmp/stdout" clicks -gt 150
+# Users who do not fit in the cache are read again; the views that they begin with are not timed.
+run 0 bench ingest --events 35000 --users 20000 --views 1 --runs 1 --ctr 0.05 --rate 10000 --cache 1000000 --window 500 --dir "$tmp"
+expect "$tmp/stdout" measured -le 15000
+expect "$tmp/stdout" loads -ge 1000
+expect "$tmp/stdout" pending_max -le 6000
+run 2 bench ingest --views 1
+says stderr "it needs --ctr"
 run 2 bench ingest --durability never
 says stderr "--durability is \`never\`, expected interval or commit"
 run 2 bench ingest --ctr 1.5

@@ -1,4 +1,5 @@
-"""ablation_plot: lines and bands as SVG, for docs/ablation.md."""
+"""plot: lines and bands as SVG, for docs/ablation.md and docs/performance.md."""
+import math
 
 COLORS = ["#1b6ca8", "#d1495b", "#2e933c", "#8d6a9f", "#e08e0b", "#444444"]
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 620, 330, 66, 34, 130, 46
@@ -6,7 +7,6 @@ WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 620, 330, 66, 34, 130, 46
 
 def ticks(low, high, n=5):
     """Round numbers over a range."""
-    import math
     raw = (high - low) / n
     base = 10 ** math.floor(math.log10(raw))
     step = min((m * base for m in (1, 2, 5, 10) if m * base >= raw), default=raw)
@@ -18,14 +18,23 @@ def escape(text):
     return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def lines(path, title, x_name, y_name, series, x_labels=None, marks=()):
-    """series: [(name, [(x, y, sd)])]. x_labels: {x: text} in place of numbers; marks: vertical lines."""
+def decades(low, high):
+    """Powers of ten over a range of their logarithms, or, where that is less than two, 1, 2, 5 of each."""
+    few = (1,) if high - low >= 2 else (1, 2, 5)
+    every = [m * 10.0 ** e for e in range(math.floor(low), math.ceil(high) + 1) for m in few]
+    return [x for x in every if low - 1e-9 <= math.log10(x) <= high + 1e-9]
+
+
+def lines(path, title, x_name, y_name, series, x_labels=None, marks=(), log_x=False, from_zero=False):
+    """series: [(name, [(x, y, sd)])]. x_labels: {x: text} in place of numbers; marks: vertical lines; from_zero: y is."""
+    if log_x:
+        series = [(name, [(math.log10(x), y, sd) for x, y, sd in ps]) for name, ps in series]
     points = [p for _, ps in series for p in ps]
     xs = [p[0] for p in points]
     low = min(p[1] - p[2] for p in points)
     high = max(p[1] + p[2] for p in points)
     pad = (high - low) * 0.06 or 0.01
-    low, high = low - pad, high + pad
+    low, high = (0 if from_zero else low - pad), high + pad
     x0, x1 = min(xs), max(xs) if max(xs) > min(xs) else min(xs) + 1
 
     def at(x, y):
@@ -40,10 +49,13 @@ def lines(path, title, x_name, y_name, series, x_labels=None, marks=()):
         px, py = at(x0, y)
         out.append('<line x1="%.1f" y1="%.1f" x2="%d" y2="%.1f" stroke="#ddd"/>' % (px, py, WIDTH - RIGHT, py))
         out.append('<text x="%d" y="%.1f" text-anchor="end">%g</text>' % (LEFT - 6, py + 4, y))
-    for x in x_labels if x_labels else ticks(x0, x1):
+    if x_labels is None:
+        x_labels = {math.log10(x): "{:,g}".format(x) for x in decades(x0, x1)} if log_x else \
+                   {x: "%g" % x for x in ticks(x0, x1)}
+    for x in x_labels:
         px, _ = at(x, low)
         out.append('<text x="%.1f" y="%d" text-anchor="middle">%s</text>' %
-                   (px, HEIGHT - BOTTOM + 16, escape(x_labels[x] if x_labels else "%g" % x)))
+                   (px, HEIGHT - BOTTOM + 16, escape(x_labels[x])))
     for x in marks:
         px, _ = at(x, low)
         out.append('<line x1="%.1f" y1="%d" x2="%.1f" y2="%d" stroke="#999" stroke-dasharray="4 3"/>' %
