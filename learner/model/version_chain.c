@@ -130,11 +130,12 @@ static int open_link(struct version_chain *c, uint32_t place, const char *dir,
 /* Link *i is missing.  A full version that was merged from it or a later one takes the place of all
  * up to that one, which *i becomes, and is the only part so far. */
 static int open_merged(struct version_chain *c, const char *dir, const struct manifest_delta *chain,
-                       uint32_t *i, bool with_train, struct undine_err *err)
+                       uint32_t *i, const struct version_chain *near, bool with_train,
+                       struct undine_err *err)
 {
-    uint64_t number = 0;
+    struct manifest_link merged;
     uint32_t link = 0;
-    int rc = version_merged_find(dir, chain, *i, &link, &number, err);
+    int rc = version_merged_find(dir, chain, *i, &link, &merged, err);
     if (rc <= 0) {
         return rc < 0 ? rc : UNDINE_ENOTFOUND;
     }
@@ -144,11 +145,13 @@ static int open_merged(struct version_chain *c, const char *dir, const struct ma
     }
     c->n_parts = 0;
     *i = link;
-    return part_open(&c->part[0], dir, number, with_train, err);
+    c->part[0] = part_of(near, 0, merged.number, merged.seal, with_train);
+    return c->part[0] != NULL ? UNDINE_OK
+                              : part_open(&c->part[0], dir, merged.number, with_train, err);
 }
 
-/* The chain's parts; c->n_parts = how many, a refused last one among them, so that it is closed with
- * the others. */
+/* The chain's parts; c->n_parts = how many, a refused last one among them, so that it is closed
+ * with the others. */
 static int open_links(struct version_chain *c, const char *dir, const struct manifest_delta *chain,
                       const struct version_chain *near, bool with_train, struct undine_err *err)
 {
@@ -158,7 +161,7 @@ static int open_links(struct version_chain *c, const char *dir, const struct man
         rc = open_link(c, c->n_parts, dir, &chain->chain[i], near, with_train, err);
         if (rc == UNDINE_ENOTFOUND && !merged) {
             merged = true;
-            rc = open_merged(c, dir, chain, &i, with_train, err);
+            rc = open_merged(c, dir, chain, &i, near, with_train, err);
         }
         c->n_parts += c->part[c->n_parts] != NULL;
     }

@@ -7,9 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Which link of the chain, `from` or later, version `name` was merged from; n_chain = none. */
+/* Which link of the chain, `from` or later, version `name` was merged from; n_chain = none.
+ * seal: what the version's manifest ends with. */
 static uint32_t link_of(const char *dir, const char *name, const struct manifest_delta *chain,
-                        uint32_t from, struct manifest *m)
+                        uint32_t from, struct manifest *m, char seal[HASH128_HEX_LEN + 1])
 {
     char path[VERSION_PATH_MAX];
     uint32_t found = chain->n_chain;
@@ -19,16 +20,17 @@ static uint32_t link_of(const char *dir, const char *name, const struct manifest
         for (uint32_t i = from; i < chain->n_chain; i++) {
             found = chain->chain[i].number == m->merged_from ? i : found;
         }
+        memcpy(seal, m->seal, sizeof m->seal);
     }
     manifest_release(m);
     return found;
 }
 
 int version_merged_find(const char *dir, const struct manifest_delta *chain, uint32_t from,
-                        uint32_t *link, uint64_t *number, struct undine_err *err)
+                        uint32_t *link, struct manifest_link *merged, struct undine_err *err)
 {
     int found = 0;
-    uint64_t candidate;
+    struct manifest_link candidate;
     struct manifest *m = calloc(1, sizeof *m);
     if (m == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "no memory to look at versions");
@@ -39,14 +41,15 @@ int version_merged_find(const char *dir, const struct manifest_delta *chain, uin
         return undine_err_sys(err, UNDINE_EIO, errno, "%s: listing versions", dir);
     }
     for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        if (!version_number(&candidate, e->d_name) || candidate <= chain->chain[from].number) {
+        if (!version_number(&candidate.number, e->d_name) ||
+            candidate.number <= chain->chain[from].number) {
             continue;
         }
-        uint32_t i = link_of(dir, e->d_name, chain, from, m);
+        uint32_t i = link_of(dir, e->d_name, chain, from, m, candidate.seal);
         if (i < chain->n_chain && (found == 0 || i > *link)) {
             found = 1;
             *link = i;
-            *number = candidate;
+            *merged = candidate;
         }
     }
     (void)closedir(d);

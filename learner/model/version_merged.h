@@ -9,9 +9,9 @@
 #include "learner/model/manifest.h"
 
 /* The full version in DIR that was merged from the latest link of the chain, `from` or later: *link
- * = which one, *number = the full version.  1 = found, 0 = there is none, UNDINE_EIO,
+ * = which one, *merged = the full version.  1 = found, 0 = there is none, UNDINE_EIO,
  * UNDINE_ENOMEM. */
 int version_merged_find(const char *dir, const struct manifest_delta *chain, uint32_t from,
-                        uint32_t *link, uint64_t *number, struct undine_err *err);
+                        uint32_t *link, struct manifest_link *merged, struct undine_err *err);
 
 #endif

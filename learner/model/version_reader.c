@@ -187,6 +187,34 @@ static bool ascending(const uint64_t *key, uint64_t n)
     return true;
 }
 
+/* Does a search find every row, and end for every other id?  A wrong index would make a known id
+ * score as an unknown one, which neither row nor digest could tell.  Row numbers are compared, not
+ * ids, so that the slots are all that is read out of order. */
+static bool index_finds_all(const struct version_table *t)
+{
+    enum { AHEAD = 16 };
+    uint64_t used = 0;
+    for (uint64_t at = 0; at <= t->mask; at++) {
+        used += t->index[at] != 0;
+    }
+    if (used != t->n_rows) { /* so there are free slots, too */
+        return false;
+    }
+    for (uint64_t row = 0; row < t->n_rows; row++) {
+        if (row + AHEAD < t->n_rows) {
+            __builtin_prefetch(&t->index[hash_mix64(t->key[row + AHEAD]) & t->mask]);
+        }
+        uint64_t at = hash_mix64(t->key[row]) & t->mask;
+        while (t->index[at] != row + 1) {
+            if (t->index[at] == 0 || t->index[at] > t->n_rows) {
+                return false;
+            }
+            at = (at + 1) & t->mask;
+        }
+    }
+    return true;
+}
+
 static int open_full_table(struct version_reader *r, uint32_t i, const char *path,
                            struct undine_err *err)
 {
@@ -205,6 +233,12 @@ static int open_full_table(struct version_reader *r, uint32_t i, const char *pat
     }
     t->index = index->data;
     t->mask = index->rows - 1;
+    if (!index_finds_all(t)) {
+        return undine_err_set(err, UNDINE_ECORRUPT,
+                              "%s/" MANIFEST_MODEL
+                              ": the index of table `%s` does not find each of its rows",
+                              path, name);
+    }
     /* The lowest key of all, and no id's: learner/admission.h. */
     if (n > 0 && t->key[0] == 0) {
         t->shared = 0;

@@ -320,7 +320,7 @@ static void forge_model(void)
     assert_int_equal(safetensors_parse(&s, copy, f->len, NULL), UNDINE_OK);
     const struct safetensors_tensor *tensor = &s.tensor[below(s.n)];
     uint64_t bytes = safetensors_bytes(tensor);
-    if (bytes > 0 && strstr(tensor->name, ".index") == NULL) { /* that is its checksum's alone */
+    if (bytes > 0) {
         ((uint8_t *)(uintptr_t)tensor->data)[below(bytes)] ^= (uint8_t)(1u << below(8));
     }
     safetensors_release(&s);

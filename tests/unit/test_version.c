@@ -195,6 +195,69 @@ static void test_reader_finds_every_row(void **state)
     snapshot_free(s);
 }
 
+/* The model file with slot `at` of a table's index as `value`, and every checksum right. */
+static int open_with_slot(const struct version_info *info, const char *tensor, uint64_t at,
+                          uint32_t value, struct undine_err *err)
+{
+    struct path model = path_of(info->name, MANIFEST_MODEL);
+    struct path manifest = path_of(info->name, MANIFEST_NAME);
+    struct safetensors s;
+    struct version_reader *r = NULL;
+    char text[8192], hex[HASH128_HEX_LEN + 1], seal[HASH128_HEX_LEN + 1];
+    size_t len, n;
+    uint8_t *bytes = version_fixture_read(model.text, &len);
+    char *was = (char *)version_fixture_read(manifest.text, &n);
+    assert_int_equal(safetensors_parse(&s, bytes, len, err), UNDINE_OK);
+    uint32_t *slot = (uint32_t *)(uintptr_t)safetensors_find(&s, tensor)->data + at;
+    uint32_t old = *slot;
+    *slot = value;
+    hash128_hex(hex, hash128_bytes(bytes, len));
+    version_fixture_overwrite(model.text, bytes, len);
+    (void)snprintf(text, sizeof text, "%.*s", (int)(n - 53), was);
+    memcpy(strstr(strstr(text, "\"" MANIFEST_MODEL "\""), "xxh3_128\": \"") + 12, hex,
+           HASH128_HEX_LEN);
+    hash128_hex(seal, hash128_bytes(text, strlen(text)));
+    size_t end = strlen(text);
+    (void)snprintf(text + end, sizeof text - end, ",\n  \"xxh3_128\": \"%s\"\n}\n", seal);
+    version_fixture_overwrite(manifest.text, text, strlen(text));
+    int rc = version_reader_open(&r, path_of(info->name, NULL).text, false, err);
+    version_reader_close(r);
+    *slot = old;
+    version_fixture_overwrite(model.text, bytes, len);
+    version_fixture_overwrite(manifest.text, was, n);
+    safetensors_release(&s);
+    free(bytes);
+    free(was);
+    return rc;
+}
+
+/* Any other number in any slot of an index is refused: a row would not be found, or is there twice,
+ * or a search would not end. */
+static void test_an_index_that_misses_a_row_is_refused(void **state)
+{
+    (void)state;
+    struct version_fixture f = {.seed = 4, .n_rows = 9, .trained_seq = 1};
+    struct version_info info;
+    struct version_reader *r = NULL;
+    struct undine_err err = {0};
+    uint32_t slot[64];
+    version_fixture_write(dir, &f, false, &info);
+    assert_int_equal(version_reader_open(&r, path_of(info.name, NULL).text, false, &err), 0);
+    const struct version_table *t =
+        &r->table[(size_t)schema_table_find(&r->manifest.schema, "video")];
+    uint64_t n = t->n_rows, slots = t->mask + 1;
+    assert_in_range(slots, n + 1, 64);
+    memcpy(slot, t->index, slots * sizeof *slot);
+    version_reader_close(r);
+    for (uint64_t at = 0; at < slots; at++) {
+        for (uint64_t value = 0; value <= n + 1; value++) {
+            int rc = open_with_slot(&info, "table.video.index", at, (uint32_t)value, &err);
+            assert_int_equal(rc, value == slot[at] ? UNDINE_OK : UNDINE_ECORRUPT);
+        }
+    }
+    assert_non_null(strstr(err.msg, "the index of table `video` does not find each of its rows"));
+}
+
 static void test_equal_models_give_equal_files(void **state)
 {
     (void)state;
@@ -656,6 +719,7 @@ int main(void)
         cmocka_unit_test(test_sorting_keeps_rows_together),
         CASE(test_what_is_written_is_loaded),
         CASE(test_reader_finds_every_row),
+        CASE(test_an_index_that_misses_a_row_is_refused),
         CASE(test_equal_models_give_equal_files),
         CASE(test_empty_tables),
         CASE(test_every_flipped_byte_is_refused),

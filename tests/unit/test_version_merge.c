@@ -172,6 +172,14 @@ static void test_deltas_go_on_beside_a_merge(void **state)
     assert_int_equal(next->n_parts, 3);
     assert_int_equal(next->part[0]->reader->manifest.number, 9);
     assert_int_equal(next->part[1]->reader->manifest.number, 6);
+    /* Who has that one open does not open it again for the delta behind. */
+    struct version_chain *behind = NULL;
+    assert_int_equal(version_chain_open(&behind, dir, "000000000008", next, true, &err), 0);
+    assert_int_equal(behind->n_parts, 4);
+    for (uint32_t i = 0; i < next->n_parts; i++) {
+        assert_ptr_equal(behind->part[i], next->part[i]);
+    }
+    version_chain_close(behind);
     version_chain_close(next);
     /* One that was merged from something else does not go under it. */
     assert_int_equal(version_chain_rebase(&next, dir, "000000000010", x.chain, &err),
