@@ -132,12 +132,34 @@ static int print_swap(const struct words *w, const struct bench_swap_options *op
     return r->failed > 0 || r->failed_swaps > 0 ? EXIT_FAILED : code;
 }
 
+/* A line of JSON for each second. */
+static int write_series(const char *path, const struct bench_swap_result *r)
+{
+    FILE *f = fopen(path, "we");
+    bool ok = f != NULL;
+    for (uint32_t i = 0; ok && i < r->n_seconds; i++) {
+        const struct bench_swap_second *s = &r->second[i];
+        ok = fprintf(f,
+                     "{\"at_s\":%.3f,\"swapping\":%s,\"full\":%u,\"deltas\":%u,\"n\":%llu,"
+                     "\"p50_us\":%.3f,\"p99_us\":%.3f,\"max_us\":%.3f}\n",
+                     s->at_s, s->swapping ? "true" : "false", s->full, s->deltas,
+                     (unsigned long long)s->n, 1e-3 * (double)s->p50_ns, 1e-3 * (double)s->p99_ns,
+                     1e-3 * (double)s->max_ns) > 0;
+    }
+    ok = f != NULL && fclose(f) == 0 && ok;
+    if (!ok) {
+        (void)fprintf(stderr, "undine bench: %s: cannot be written\n", path);
+    }
+    return ok ? EXIT_DONE : EXIT_FAILED;
+}
+
 int cmd_bench_swap(int argc, char **argv)
 {
     enum { ROW_BYTES = 18 * 4 + 8 }; /* weights and key, without the index */
     struct words w = {400, 50, 0, "paper", "/tmp"};
     int64_t bytes = 100000000, deltas = 19, delta_rows = 20000, rounds = 3;
     double step_s = 0.5, round_s = 10.0;
+    const char *series = NULL;
     const struct args_option options[] = {
         {"bytes", 0, ARGS_INT, &bytes, "N", "about the size of a full version's rows (10^8)"},
         {"deltas", 0, ARGS_INT, &deltas, "N", "from one full version to the next (19)"},
@@ -149,6 +171,8 @@ int cmd_bench_swap(int argc, char **argv)
         {"history", 0, ARGS_INT, &w.history, "N", "steps of the user (50)"},
         {"unit", 0, ARGS_STRING, &w.unit, "NAME", "paper (36; default) or official (80-40)"},
         {"dir", 0, ARGS_STRING, &w.dir, "DIR", "where the versions are made (/tmp)"},
+        {"series", 0, ARGS_STRING, &series, "FILE",
+         "a line of JSON for each second: what tests/bench/swap_plot.py draws"},
     };
     int code = args_parse(argc, argv, "bench swap [options]", options,
                           sizeof options / sizeof options[0], NULL);
@@ -173,5 +197,10 @@ int cmd_bench_swap(int argc, char **argv)
     static struct bench_swap_result r;
     struct undine_err err = {0};
     int rc = bench_swap_run(&r, &opt, w.dir, &err);
-    return rc < 0 ? failed(&err, rc) : print_swap(&w, &opt, &r);
+    if (rc < 0) {
+        return failed(&err, rc);
+    }
+    int written = series != NULL ? write_series(series, &r) : EXIT_DONE;
+    code = print_swap(&w, &opt, &r);
+    return code != EXIT_DONE ? code : written;
 }

@@ -33,12 +33,21 @@ struct bench_swap_options {
     uint32_t full_every, delta_rows, rounds;
 };
 
-enum { BENCH_SWAP_ROUNDS_MAX = 64 };
+enum { BENCH_SWAP_ROUNDS_MAX = 64, BENCH_SWAP_SECONDS_MAX = 4096 };
+struct bench_swap_second { /* of one kind of stretch; its last one may be shorter */
+    double at_s;           /* its begin, from that of the first stretch on */
+    bool swapping;
+    uint32_t full, deltas; /* versions that became current in it */
+    uint64_t n;
+    int64_t p50_ns, p99_ns, max_ns;
+};
 struct bench_swap_result {
     struct latency quiet, swapping; /* of all rounds */
     struct latency full, delta;     /* undine_scorer_refresh by what came */
     double p99_ratio[BENCH_SWAP_ROUNDS_MAX];
     uint64_t failed, failed_swaps, bytes_full, bytes_delta;
+    uint32_t n_seconds;
+    struct bench_swap_second second[BENCH_SWAP_SECONDS_MAX];
 };
 
 int bench_swap_run(struct bench_swap_result *out, const struct bench_swap_options *opt,

@@ -3,6 +3,7 @@
 #include "tests/bench/bench_score.h"
 
 #include <errno.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -21,6 +22,8 @@ struct swap {
     struct version_info cycle[CYCLE_MAX]; /* full, its deltas, another full one, its deltas */
     uint32_t n, at;
     atomic_bool swapping, stop;
+    atomic_uint full, deltas; /* swaps begun */
+    int64_t begin_ns;         /* of the first stretch */
 };
 
 /* A full version and what changes it. */
@@ -82,6 +85,7 @@ static void swap_once(struct swap *s)
         s->out->failed_swaps++;
         return;
     }
+    (void)atomic_fetch_add(info->is_delta ? &s->deltas : &s->full, 1);
     int64_t start = clock_monotonic_ns();
     bool swapped = undine_scorer_refresh(s->asker.scorer, NULL) == 1 &&
                    undine_scorer_version(s->asker.scorer) == info->number;
@@ -105,18 +109,50 @@ static void *swap_for_ever(void *payload)
     return NULL;
 }
 
+/* Adds a second, or what is left of a stretch, to the stretch and to the series. */
+static void ask_second(struct swap *s, struct latency *stretch, double seconds)
+{
+    static struct latency l; /* large */
+    struct bench_swap_second *to = &s->out->second[s->out->n_seconds++];
+    uint32_t full = atomic_load(&s->full), deltas = atomic_load(&s->deltas);
+    memset(&l, 0, sizeof l);
+    to->at_s = 1e-9 * (double)(clock_monotonic_ns() - s->begin_ns);
+    to->swapping = atomic_load(&s->swapping);
+    s->out->failed += bench_asker_ask(&s->asker, &l, seconds);
+    to->full = atomic_load(&s->full) - full;
+    to->deltas = atomic_load(&s->deltas) - deltas;
+    to->n = l.n;
+    to->p50_ns = latency_quantile_ns(&l, 0.5);
+    to->p99_ns = latency_quantile_ns(&l, 0.99);
+    to->max_ns = l.max_ns;
+    latency_add(stretch, &l);
+}
+
+static uint32_t seconds_of(double stretch_s)
+{
+    return (uint32_t)ceil(stretch_s);
+}
+
+static void ask_stretch(struct swap *s, struct latency *out, bool swapping)
+{
+    memset(out, 0, sizeof *out);
+    atomic_store(&s->swapping, swapping);
+    for (uint32_t i = 0; i < seconds_of(s->opt->round_s); i++) {
+        double left = s->opt->round_s - i;
+        ask_second(s, out, left < 1.0 ? left : 1.0);
+    }
+    atomic_store(&s->swapping, false);
+}
+
 static void ask_in_turns(struct swap *s)
 {
     struct latency warm = {0};
     s->out->failed = bench_asker_ask(&s->asker, &warm, 1.0);
+    s->begin_ns = clock_monotonic_ns();
     for (uint32_t i = 0; i < s->opt->rounds; i++) {
         static struct latency quiet, swapping; /* large */
-        memset(&quiet, 0, sizeof quiet);
-        memset(&swapping, 0, sizeof swapping);
-        s->out->failed += bench_asker_ask(&s->asker, &quiet, s->opt->round_s);
-        atomic_store(&s->swapping, true);
-        s->out->failed += bench_asker_ask(&s->asker, &swapping, s->opt->round_s);
-        atomic_store(&s->swapping, false);
+        ask_stretch(s, &quiet, false);
+        ask_stretch(s, &swapping, true);
         s->out->p99_ratio[i] = (double)latency_quantile_ns(&swapping, 0.99) /
                                (double)latency_quantile_ns(&quiet, 0.99);
         latency_add(&s->out->quiet, &quiet);
@@ -166,6 +202,10 @@ int bench_swap_run(struct bench_swap_result *out, const struct bench_swap_option
                               "above 0",
                               opt->rounds, opt->full_every, BENCH_SWAP_ROUNDS_MAX,
                               CYCLE_MAX / 2 - 1);
+    }
+    if (opt->round_s * 2.0 * opt->rounds > BENCH_SWAP_SECONDS_MAX / 2) {
+        return undine_err_set(err, UNDINE_EINVAL, "all stretches last longer than %d seconds",
+                              BENCH_SWAP_SECONDS_MAX / 2);
     }
     struct swap *s = calloc(1, sizeof *s);
     int rc = bench_world_open(&w, &opt->world, err);

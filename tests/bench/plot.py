@@ -25,8 +25,10 @@ def decades(low, high):
     return [x for x in every if low - 1e-9 <= math.log10(x) <= high + 1e-9]
 
 
-def lines(path, title, x_name, y_name, series, x_labels=None, marks=(), log_x=False, from_zero=False):
-    """series: [(name, [(x, y, sd)])]. x_labels: {x: text} in place of numbers; marks: vertical lines; from_zero: y is."""
+def lines(path, title, x_name, y_name, series, x_labels=None, marks=(), log_x=False, from_zero=False,
+          shades=()):
+    """series: [(name, [(x, y, sd)])]. x_labels: {x: text} in place of numbers; marks: vertical lines; from_zero: y is;
+    shades: [(x, x)]."""
     if log_x:
         series = [(name, [(math.log10(x), y, sd) for x, y, sd in ps]) for name, ps in series]
     points = [p for _, ps in series for p in ps]
@@ -45,6 +47,10 @@ def lines(path, title, x_name, y_name, series, x_labels=None, marks=(), log_x=Fa
            'font-family="sans-serif" font-size="12">' % (WIDTH, HEIGHT, WIDTH, HEIGHT),
            '<rect width="100%" height="100%" fill="white"/>',
            '<text x="%d" y="20" font-size="14">%s</text>' % (LEFT, escape(title))]
+    for a, b in shades:
+        px, _ = at(a, low)
+        out.append('<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="#f0e8d8"/>' %
+                   (px, TOP, at(min(b, x1), low)[0] - px, HEIGHT - TOP - BOTTOM))
     for y in ticks(low, high):
         px, py = at(x0, y)
         out.append('<line x1="%.1f" y1="%.1f" x2="%d" y2="%.1f" stroke="#ddd"/>' % (px, py, WIDTH - RIGHT, py))

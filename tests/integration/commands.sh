@@ -138,13 +138,24 @@ for unit in paper official; do
   run 0 bench score --unit $unit --candidates 20 --history 5 --rows 1000 --seconds 0.05 --dir "$tmp"
   expect "$tmp/stdout" failed -eq 0
 done
-run 0 bench swap --bytes 100000 --deltas 0 --step 0.02 --seconds 0.2 --rounds 2 --candidates 20 --history 5 --dir "$tmp"
+run 0 bench swap --bytes 100000 --deltas 2 --step 0.02 --seconds 1.2 --rounds 2 --candidates 20 --history 5 --dir "$tmp" \
+  --series "$tmp/series"
 python3 -c '
 import json, sys
 o = json.load(open(sys.argv[1]))
 assert o["failed"] == o["failed_swaps"] == 0 and o["refresh_full"]["n"] >= 4, o
 assert all(o[k]["p50_us"] <= o[k]["p99_us"] <= o[k]["max_us"] for k in ("quiet", "swapping")), o' "$tmp/stdout" ||
   fail "bench swap"
+python3 -c '
+import json, sys
+seconds = [json.loads(line) for line in open(sys.argv[1])]
+assert [s["swapping"] for s in seconds] == 2 * [False, False, True, True], seconds
+for s in seconds:
+    assert s["swapping"] or s["full"] + s["deltas"] <= 1, s  # one that was under way
+assert all(sum(s[k] for s in seconds) > 0 for k in ("full", "deltas", "n")), seconds' "$tmp/series" || fail "bench swap --series"
+"$ROOT/tests/bench/swap_plot.py" "$tmp/series" "$tmp/swap.svg"
+python3 -c 'import sys, xml.dom.minidom as x; assert x.parse(sys.argv[1]).getElementsByTagName("polyline").length == 2' "$tmp/swap.svg" ||
+  fail "swap_plot.py"
 # Every event of a file is read, of whatever mix, and makes an example or a step.
 run 0 bench ingest --events 5000 --users 100 --runs 1 --dir "$tmp"
 expect "$tmp/stdout" events -eq 5000
