@@ -15,13 +15,32 @@ from safetensors.numpy import load_file
 from reader import Version
 
 
+def mix(x, mask=2**64 - 1):
+    x = (x + 0x9E3779B97F4A7C15) & mask
+    x = ((x ^ x >> 30) * 0xBF58476D1CE4E5B9) & mask
+    x = ((x ^ x >> 27) * 0x94D049BB133111EB) & mask
+    return x ^ x >> 31
+
+
+def by_index(keys, index, id):
+    """Row number of an id as the page says that an index finds it; None where it has none."""
+    at = mix(id) % len(index)
+    while index[at] != 0 and keys[index[at] - 1] != id:
+        at = (at + 1) % len(index)
+    return index[at] - 1 if index[at] else None
+
+
 def check_rows(version, folder):
     """Every row of the full version in `folder`, and nothing else."""
     tensors, n = load_file(folder / "model.safetensors"), 0
     for table in [t["name"] for t in version.manifest["schema"]["tables"]]:
         keys, rows = tensors[f"table.{table}.keys"], tensors[f"table.{table}.rows"]
+        ids, index = keys.tolist(), tensors[f"table.{table}.index"].tolist()
         assert len(keys) == version.manifest["rows"][table]
-        for key, row in zip(keys.tolist(), rows):
+        assert len(index) >= max(8, 1.5 * len(keys)) and len(index) & len(index) - 1 == 0
+        assert by_index(ids, index, 12345) is None
+        for place, (key, row) in enumerate(zip(ids, rows)):
+            assert by_index(ids, index, key) == place
             found = version.row_of(table, key)
             assert found is not None and numpy.array_equal(numpy.array(found, "f"), row), (table, key)
             n += 1
@@ -57,8 +76,8 @@ def check_chain(folder, delta, full, digest):
     return check_rows(version, folder / full)
 
 
-def check_damage(folder, r):
-    """One byte of one file is another: refused, whichever it is.  One version is missing: refused."""
+def check_damage(folder, other, r):
+    """One byte of one file is another: refused, whichever it is.  One version is missing or another: refused."""
     for path in sorted(folder.glob("0*/*")):
         good = path.read_bytes()
         for _ in range(3):
@@ -69,8 +88,14 @@ def check_damage(folder, r):
         refused(folder, path)
         path.write_bytes(good)
     Version(folder)
-    shutil.move(folder / "000000000003", folder / "away")
+    third = folder / "000000000003"
+    shutil.move(third, folder / "away")
     refused(folder, "a version that is missing")
+    shutil.copytree(other / third.name, third)
+    refused(folder, "a version of another chain")
+    shutil.rmtree(third)
+    shutil.copytree(folder / "000000000002", third)
+    refused(folder, "a version under the number of another")
 
 
 def refused(folder, what):
@@ -88,7 +113,7 @@ def main(folder):
         n += check_chain(folder / f"chain-{i}", delta, full, digest)
     delta, full, _ = (folder / "chain-1.txt").read_text().split()
     shutil.rmtree(folder / "chain-1" / full)  # nobody needs it
-    check_damage(folder / "chain-1", random.Random(5))
+    check_damage(folder / "chain-1", folder / "chain-2", random.Random(5))
     print(f"{n} rows read, damage refused")
 
 
