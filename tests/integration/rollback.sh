@@ -1,27 +1,29 @@
 #!/usr/bin/env bash
-# Rollback: by command beside a running daemon, over a restart, until it is resumed; and by the daemon itself where the
-# published version's calibration leaves its band.
+# Rollback: by command beside a running daemon that writes deltas, over a restart, until it is resumed; and by the daemon itself
+# where the published version's calibration leaves its band.  Scorers leave what is rolled back from, and never take it again.
 . "$(dirname "$0")/lib.sh"
 command -v curl > /dev/null || skip "curl is not on this machine"
 
 coproc BROKER { exec "$UNDINE" mock-broker --topic impressions:2 --topic clicks:2 2> "$tmp/broker.log"; }
 broker_pid=$BROKER_PID
-pids=$broker_pid
+all=$broker_pid
+watchers=
+pids=$all
 read -r -u "${BROKER[0]}" _ boot
 port=$(python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])')
 versions=$tmp/state/versions
 
 start() {
   "$UNDINE" run --config "$ROOT/configs/demo.yaml" --state "$tmp/state" -o brokers="$boot" -o http.listen="127.0.0.1:$port" \
-    -o snapshot.interval=300ms -o snapshot.keep=40 -o learner.frozen.sample=1 -o rollback.examples=1500 -o rollback.resume=calibration \
+    -o snapshot.interval=4s -o snapshot.delta_interval=500ms -o snapshot.keep=40 -o learner.frozen.sample=1 -o rollback.examples=1500 -o rollback.resume=calibration \
     > "$tmp/run.json" 2>> "$tmp/run.log" &
   run=$!
-  pids="$broker_pid $run"
+  pids="$all $watchers $run"
 }
 stop() {
   kill -TERM "$run"
   wait "$run" || fail "after SIGTERM it ended with $?"
-  pids=$broker_pid
+  pids="$all $watchers"
 }
 metric() { curl -sf "http://127.0.0.1:$port/metrics" | awk -v name="undine_$1" '$1 == name { print $2 }'; }
 # until NAME OP NUMBER: a metric, within a minute
@@ -44,7 +46,46 @@ produce() {
 "$UNDINE" generate --events 80000 --seed 6 --output "$tmp/events.jsonl" > "$tmp/generate.json" 2> "$tmp/generate.log"
 split -l 8000 --additional-suffix .jsonl "$tmp/events.jsonl" "$tmp/part_"
 
+# Whoever scores: which version each answer is of, and when it was asked for.
+watch() {
+  exec python3 - "$@" << 'PY'
+import json, sys, time, urllib.request
+url, path = sys.argv[1:]
+with open(path, "a") as out:
+    while True:
+        at_ms = time.time() * 1000
+        request = urllib.request.Request(url, b'{"user":"u1","sequences":{},"candidates":[{"item":"i1"}]}', {"Content-Type": "application/json"})
+        try:
+            print(at_ms, json.load(urllib.request.urlopen(request, timeout=20))["version"], file=out, flush=True)
+        except OSError:  # nothing is published yet, or it is being restarted
+            pass
+        time.sleep(0.02)
+PY
+}
+serve() {
+  : > "$tmp/serve.log"
+  "$UNDINE" serve --versions "$versions" --listen "127.0.0.1:$served" 2> "$tmp/serve.log" &
+  server=$!
+  all="$broker_pid $server"
+}
+last_served() { tail -n 1 "$tmp/$1" | cut -d' ' -f2; }
+until_served() { # FILE VERSION
+  for _ in $(seq 600); do
+    [ "$(last_served "$1")" = "$2" ] && return 0
+    sleep 0.1
+  done
+  fail "a minute was not enough: $1 is on version $(last_served "$1"), not on $2"
+}
+
 # ---- by command, beside the daemon ----
+mkdir -p "$versions"
+served=$(python3 -c 'import socket; s=socket.socket(); s.bind(("127.0.0.1",0)); print(s.getsockname()[1])')
+serve
+touch "$tmp/served" "$tmp/daemon_served"
+watch "http://127.0.0.1:$served/v1/score" "$tmp/served" &
+watchers=$!
+watch "http://127.0.0.1:$port/v1/score" "$tmp/daemon_served" &
+watchers="$watchers $!"
 start
 until_metric ready -eq 1
 produce "$tmp/part_aa.jsonl"
@@ -60,6 +101,8 @@ grep -q "^version $to is published; publication is on hold, by command: clicks l
   fail "the command says $(cat "$tmp/rollback.txt")"
 until_metric publication_held -eq 1
 until_metric version_published -eq "$to"
+until_served served "$to"
+until_served daemon_served "$to"
 produce "$tmp/part_ac.jsonl"
 until_metric versions_held_total -ge 1
 [ "$(current)" = "$to" ] || fail "a held version was published: $(current)"
@@ -74,6 +117,12 @@ start
 until_metric ready -eq 1
 [ "$(current)" = "$to" ] || fail "a restart published $(current)"
 until_metric publication_held -eq 1
+kill -TERM "$server" # a scorer that begins now
+wait "$server" || fail "serve ended with $?"
+serve
+sleep 0.5
+until_served served "$to"
+until_served daemon_served "$to"
 say "rolled back from $bad to $to; held over a restart"
 
 # ---- resumed ----
@@ -106,7 +155,9 @@ for part in af ag ah ai aj; do
 done
 [ $again = yes ] || fail "nothing was published after the hold: $(current)"
 stop
-python3 - "$versions/HISTORY" "$bad" "$to" << 'PY'
+# shellcheck disable=SC2086
+kill $watchers
+python3 - "$versions/HISTORY" "$bad" "$to" "$tmp/served" "$tmp/daemon_served" << 'PY'
 import json, sys
 lines = [json.loads(l) for l in open(sys.argv[1])]
 bad, to = int(sys.argv[2]), int(sys.argv[3])
@@ -120,5 +171,16 @@ for i, l in enumerate(lines):  # what was withdrawn is never published again
         withdrawn |= set(range(l["version"] + 1, l["from"] + 1))
         assert l["at_ms"] > 1700000000000 and "calibration" in l["reason"] or l["by"] == "command", l
     assert l["event"] != "publish" or l["version"] not in withdrawn, l
+# Two seconds after a rollback no scorer scores with what was withdrawn, nor ever again: the poll is every 100 ms, and machines
+# that run tests are busy.
+for path in sys.argv[4:]:
+    seen = [(float(at), int(version)) for at, version in map(str.split, open(path))]
+    for l in lines:
+        if l["event"] == "rollback":
+            late = [x for x in seen if x[0] > l["at_ms"] + 2000 and l["version"] < x[1] <= l["from"]]
+            assert not late, (path, l, late[:3])
+            assert any(x[0] < l["at_ms"] for x in seen) and any(x[0] > l["at_ms"] + 2000 for x in seen), (path, l, seen[-1])
+    assert {bad, to} <= {v for _, v in seen}, (path, bad, to)
+    print(f"{path.rsplit('/', 1)[1]}: {len(seen)} answers of {len({v for _, v in seen})} versions")
 PY
 say "ok: $(grep -c rollback "$versions/HISTORY") rollbacks"

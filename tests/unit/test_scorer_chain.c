@@ -242,6 +242,88 @@ static void test_a_chain_that_is_not_whole(void **state)
     version_chain_close(x.chain);
 }
 
+static void point_current_at(const char *text)
+{
+    char path[VERSION_PATH_MAX + 16], next[VERSION_PATH_MAX + 16];
+    (void)snprintf(path, sizeof path, "%s/CURRENT", dir);
+    (void)snprintf(next, sizeof next, "%s/next", dir);
+    version_fixture_overwrite(next, text, strlen(text));
+    assert_int_equal(rename(next, path), 0);
+}
+
+/* A scorer in use is on `number` and has nothing to take; one that comes now begins there. */
+static void assert_all_on(struct undine_scorer *s, uint64_t number)
+{
+    struct undine_scorer *fresh = NULL;
+    assert_int_equal(undine_scorer_refresh(s, NULL), 0);
+    assert_int_equal(undine_scorer_version(s), number);
+    assert_int_equal(undine_scorer_open(&fresh, dir, NULL), 0);
+    assert_int_equal(undine_scorer_version(fresh), number);
+    undine_scorer_close(fresh);
+}
+
+static uint64_t opened(void)
+{
+    struct undine_scorer *fresh = NULL;
+    assert_int_equal(undine_scorer_open(&fresh, dir, NULL), 0);
+    uint64_t number = undine_scorer_version(fresh);
+    undine_scorer_close(fresh);
+    return number;
+}
+
+/* Whatever comes after a rollback, what was withdrawn is not scored with: not by deltas and merges
+ * behind it, not by a restart of the learner, not where CURRENT or what it names is damaged. */
+static void test_what_was_rolled_back_from_stays_away(void **state)
+{
+    (void)state;
+    struct world x;
+    struct undine_scorer *s = NULL;
+    struct version_act act = {.at_ms = 5, .by = "test", .reason = "test"};
+    struct undine_error why = {0};
+    uint64_t oldest;
+    begin(&x, 3);
+    for (unsigned i = 0; i < 3; i++) {
+        chain_world_step(&x.w, 4);
+        publish(&x, true); /* 2 3 4 */
+    }
+    assert_int_equal(undine_scorer_open(&s, dir, NULL), 0);
+    assert_int_equal(undine_scorer_version(s), 4);
+    assert_int_equal(version_rollback(dir, 2, &act, NULL, NULL, NULL), UNDINE_OK);
+    assert_int_equal(undine_scorer_refresh(s, NULL), 1);
+    for (unsigned i = 0; i < 3; i++) { /* 5, 6 merged of 5, 7, 8 merged of 7, ... on hold */
+        chain_world_step(&x.w, 4);
+        publish(&x, true);
+        assert_all_on(s, 2);
+        merge(&x);
+        assert_int_equal(version_republish(dir, &x.info, NULL), UNDINE_OK); /* a restart */
+        assert_all_on(s, 2);
+        assert_int_equal(version_retain(dir, 2, &oldest, NULL), UNDINE_OK);
+        assert_all_on(s, 2);
+    }
+    static const char *const damaged[] = {"", "000000000099\n", "four", "000000000004"};
+    for (size_t i = 0; i < sizeof damaged / sizeof damaged[0]; i++) {
+        point_current_at(damaged[i]);
+        assert_true(undine_scorer_refresh(s, &why) < 0);
+        assert_int_equal(undine_scorer_version(s), 2);
+        assert_int_equal(opened(), 2);
+    }
+    point_current_at("000000000002\n");
+    /* Publication goes on; where the new version is damaged nobody goes back to what is withdrawn.
+     */
+    assert_int_equal(version_resume(dir, &act, NULL), 1);
+    assert_all_on(s, 2);
+    chain_world_step(&x.w, 4);
+    publish(&x, true);
+    assert_int_equal(x.info.number, 11);
+    assert_int_equal(opened(), 11);
+    break_version(11);
+    assert_int_equal(opened(), 2);
+    break_version(2);
+    assert_int_equal(opened(), 1);
+    undine_scorer_close(s);
+    version_chain_close(x.chain);
+}
+
 /* ---- eight threads ---- */
 
 enum { THREADS = 8, SWAPS = 40, SWAP_MS = 50 };
@@ -340,6 +422,7 @@ int main(void)
         CASE(test_scores_are_those_of_the_full_model),
         CASE(test_what_goes_is_unknown_with_the_next_delta),
         CASE(test_a_chain_that_is_not_whole),
+        CASE(test_what_was_rolled_back_from_stays_away),
         CASE(test_8_threads_score_while_deltas_and_full_versions_come),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
