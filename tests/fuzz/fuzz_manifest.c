@@ -11,6 +11,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char SEAL[] = ",\n  \"xxh3_128\": \"";
 
+/* Each version once, the full one first, and `base` at the end. */
+static void check_chain(const struct manifest_delta *d)
+{
+    UNDINE_ASSERT(d->n_chain >= 1 && d->n_chain <= MANIFEST_CHAIN_MAX);
+    UNDINE_ASSERT(d->chain[d->n_chain - 1].number == d->base);
+    for (uint32_t i = 0; i < d->n_chain; i++) {
+        UNDINE_ASSERT(strlen(d->chain[i].seal) == HASH128_HEX_LEN);
+        UNDINE_ASSERT(i < 2 || d->chain[i - 1].number < d->chain[i].number);
+        UNDINE_ASSERT(i == 0 || d->chain[0].number != d->chain[i].number);
+    }
+}
+
 static void check(const struct manifest *m)
 {
     struct writer first, second;
@@ -20,6 +32,11 @@ static void check(const struct manifest *m)
     UNDINE_ASSERT(m->n_files <= MANIFEST_FILES_MAX);
     for (uint32_t i = 0; i < m->n_files; i++) {
         UNDINE_ASSERT(strchr(m->file[i].name, '/') == NULL && m->file[i].name[0] != '.');
+    }
+    UNDINE_ASSERT(m->is_delta || m->delta.n_chain == 0);
+    UNDINE_ASSERT(!m->is_delta || m->merged_from == 0);
+    if (m->is_delta) {
+        check_chain(&m->delta);
     }
     writer_init(&first);
     writer_init(&second);
