@@ -9,6 +9,7 @@
 #include "ops/served.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -296,6 +297,13 @@ static void version_failed(void *payload, const struct undine_err *why)
                why->msg);
 }
 
+static void gate_against(void *payload, const struct version_info *info, const char *why)
+{
+    daemon_say(payload, 4, "version", "the gate is against version %" PRIu64 ", which %s: %s",
+               info->number, info->refused ? "is not published" : "may be published all the same",
+               why);
+}
+
 static void watch_says(void *payload, int level, const char *text)
 {
     daemon_say(payload, level, "version", "%s", text);
@@ -365,7 +373,8 @@ int daemon_open(struct daemon **out, const struct daemon_options *opt, struct un
             .shard = d->config->ingest.shard,
             .config_digest = d->config->ingest.config_digest,
             .failed = version_failed,
-            .failed_payload = d,
+            .against = gate_against,
+            .told_payload = d,
         };
         d->restored_chain = NULL;
         rc = publisher_open(&d->publisher, &publisher, err);
@@ -701,7 +710,8 @@ bool daemon_healthy(struct daemon *d)
 
 struct live_users daemon_live_users(const struct daemon *d)
 {
-    return (struct live_users){.store = d->store, .ingest = d->ingest, .schema = &d->config->schema};
+    return (struct live_users){
+        .store = d->store, .ingest = d->ingest, .schema = &d->config->schema};
 }
 
 const char *daemon_versions_dir(const struct daemon *d)

@@ -1,7 +1,7 @@
 #include "ops/publisher.h"
 
-#include "learner/model/json_text.h"
 #include "base/clock.h"
+#include "learner/model/json_text.h"
 #include "learner/version_publish.h"
 #include "ops/store_json.h"
 
@@ -33,6 +33,10 @@ static int standing(struct publisher *p, const struct snapshot *s, const struct 
         return rc;
     }
     publish_gate_written(&p->gate, s, info, rc > 0);
+    if (p->opt.against != NULL && p->gate.opt.mode != GATE_OFF &&
+        p->gate.status.verdict.kind == GATE_REFUSE) {
+        p->opt.against(p->opt.told_payload, info, p->gate.status.verdict.why);
+    }
     (void)pthread_mutex_lock(&p->mutex);
     p->status.last_published = rc > 0 ? info->number : 0;
     p->status.published += rc > 0;
@@ -116,7 +120,7 @@ static void tend(struct publisher *p)
     int rc = version_line_tend(p->line, clock_monotonic_ns(), clock_realtime_ms(), &whole, &err);
     rc = rc > 0 ? retain(p, &err) : rc;
     if (rc < 0 && p->opt.failed != NULL) {
-        p->opt.failed(p->opt.failed_payload, &err);
+        p->opt.failed(p->opt.told_payload, &err);
     }
     (void)pthread_mutex_lock(&p->mutex);
     version_line_status(p->line, &p->status.line);
@@ -168,7 +172,7 @@ static void *publisher_main(void *payload)
         finish(p, s);
         tend(p);
         if (rc != UNDINE_OK && p->opt.failed != NULL) {
-            p->opt.failed(p->opt.failed_payload, &err);
+            p->opt.failed(p->opt.told_payload, &err);
         }
         (void)pthread_mutex_lock(&p->mutex);
         p->slot = NULL;
@@ -198,7 +202,7 @@ static void republish(struct publisher *p)
     p->status.failed++;
     p->status.last_error = err;
     if (p->opt.failed != NULL) {
-        p->opt.failed(p->opt.failed_payload, &err);
+        p->opt.failed(p->opt.told_payload, &err);
     }
 }
 

@@ -33,7 +33,9 @@ struct publisher_options {
     uint64_t config_digest;
     /* Told of every version that could not be written; on the publisher's thread. */
     void (*failed)(void *payload, const struct undine_err *why); /* NULL = nobody */
-    void *failed_payload;
+    /* And of every one that the gate is against, published in spite of it (`warn`) or refused. */
+    void (*against)(void *payload, const struct version_info *info, const char *why); /* or NULL */
+    void *told_payload;
     /* What is done with a snapshot in the end; NULL = snapshot_free.  On the publisher's thread. */
     void (*finished)(void *payload, struct snapshot *s);
     void *finished_payload;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The gate: a model that a hundredfold rate ruined in the middle of the stream is refused under `enforce` and published under
-# `warn`, a healthy one passes, and so after a restart.
+# `warn`, a healthy one passes, and so after a restart.  One that learned from flipped labels is refused as soon as they are right.
 . "$(dirname "$0")/lib.sh"
 
 coproc BROKER { exec "$UNDINE" mock-broker --topic impressions:2 --topic clicks:2 2> "$tmp/broker.log"; }
@@ -74,4 +74,32 @@ learn off off # the gate changes nothing that is learned
 a=$(sed -n 's/.*"model": "\([0-9a-f]*\)".*/\1/p' "$tmp/good/versions/000000000002/manifest.json")
 b=$(sed -n 's/.*"model": "\([0-9a-f]*\)".*/\1/p' "$tmp/off/versions/000000000002/manifest.json")
 [ -n "$a" ] && [ "$a" = "$b" ] || fail "models with and without a gate: $a and $b"
+
+# A stretch of the stream in which every click is none and every impression without one has one.
+"$UNDINE" generate --events 50000 --seed 5 --output "$tmp/true.jsonl" > "$tmp/generate.json" 2> "$tmp/generate.log"
+until_line() { python3 "$ROOT/tests/integration/flip_labels.py" "$tmp/true.jsonl" 30000 40000 "$1" > "$tmp/stream.jsonl"; }
+# judge STATE MODE LINE: the stream from where the state stands up to LINE
+judge() {
+  until_line "$3"
+  "$UNDINE" replay --config "$ROOT/configs/demo.yaml" --state "$tmp/$1" --input "$tmp/stream.jsonl" --keep-open -o snapshot.interval=1h \
+    -o learner.frozen.sample=1 -o gate.mode="$2" -o gate.examples_min=1000 -o gate.window=2000 > "$tmp/run.json" 2>> "$tmp/run.log"
+}
+judge flipped enforce 30000
+[ "$(current flipped)" = 1 ] || fail "the version before the stretch is not published"
+for copy in during warned; do cp -r "$tmp/flipped" "$tmp/$copy"; done
+judge flipped enforce 44000
+[ "$(current flipped)" = 1 ] || fail "a version of flipped labels is published: $(cat "$tmp/run.json")"
+[ "$(manifest flipped 2 reasons)" = "['logloss', 'gauc']" ] || fail "it is refused for $(manifest flipped 2 reasons)"
+expect "$tmp/run.json" gate.refused -eq 1
+expect "$tmp/run.json" gate.published.gauc -ge 0.6
+say "flipped labels: $(manifest flipped 2 why)"
+judge warned warn 44000
+[ "$(current warned)" = 2 ] || fail "under warn it is not published"
+[ "$(manifest warned 2 verdict)" = refuse ] || fail "under warn it is $(manifest warned 2 verdict)"
+for what in "is not published" "may be published all the same"; do
+  grep -q "level=warn .*the gate is against version 2, which $what: logloss" "$tmp/run.log" ||
+    fail "no warning that it $what: $(grep level=warn "$tmp/run.log")"
+done
+judge during enforce 39900 # labels are all that the gate has: while they are wrong, who follows them is better
+[ "$(manifest during 2 verdict)" = pass ] || fail "within the stretch it is $(manifest during 2 verdict)"
 say "ok"
