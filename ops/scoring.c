@@ -15,7 +15,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { CANDIDATES_MAX = 10000, REQUESTS_MAX = 1000, FIRST_WAIT_MS = 1000, PATIENCE = 6 };
+enum { CANDIDATES_MAX = 10000, REQUESTS_MAX = 1000, FIRST_WAIT_MS = 1000 };
+enum { PATIENCE = 6, PATIENCE_MS = 100 }; /* waits double so often, from this on */
 
 struct context {                    /* of one request at a time */
     struct undine_session *session; /* opened with the first request */
@@ -63,6 +64,14 @@ static bool is_patient(struct scoring *s)
     return true;
 }
 
+/* Looks to leave out after so many failed ones. */
+static uint32_t looks_to_skip(const struct scoring *s)
+{
+    int64_t looks = PATIENCE_MS / s->opt.refresh_ms;
+    uint32_t doubled = s->failed_looks < PATIENCE ? s->failed_looks : PATIENCE;
+    return (uint32_t)(looks > 1 ? looks : 1) << doubled;
+}
+
 /* Open the published version, or look whether it moved.  Thread of the follower. */
 static void look(void *payload)
 {
@@ -84,7 +93,7 @@ static void look(void *payload)
     }
     bool failed = rc < 0 && (rc != UNDINE_ENOTFOUND || atomic_load(&s->scorer) != NULL);
     s->failed_looks = failed ? s->failed_looks + 1 : 0;
-    s->skip_looks = failed ? 1U << (s->failed_looks < PATIENCE ? s->failed_looks : PATIENCE) : 0;
+    s->skip_looks = failed ? looks_to_skip(s) : 0;
     if (failed) {
         atomic_fetch_add(&s->refresh_failures, 1);
         log_warn("score", log_msg("the published version cannot be taken"),

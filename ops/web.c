@@ -24,7 +24,7 @@ enum {
     WEB_ROUTES = 9,
     HTTP_OK = 200,
     HTTP_UNAVAILABLE = 503,
-    REFRESH_MS = 100,
+    REFRESH_MS = 20, /* a look reads one short file; half of it is what a click waits for it */
     DRAIN_MS = 5000,
     USER_ID_MAX = 255
 };
@@ -192,8 +192,7 @@ static int put_user(struct web *w, const struct live_user *u, struct http_answer
 {
     json_t *o = user_json(w->users.schema, u->id.data, u->id.len, u->sequence);
     bool none = u->watermark_ms == INT64_MIN || u->watermark_ms == INT64_MAX;
-    json_put(o, "watermark_ms",
-                              none ? json_null() : json_integer((json_int_t)u->watermark_ms));
+    json_put(o, "watermark_ms", none ? json_null() : json_integer((json_int_t)u->watermark_ms));
     char *text = json_text_print(o, JSON_COMPACT | JSON_PRESERVE_ORDER);
     json_decref(o);
     if (!json_put_lost() && text != NULL) {
