@@ -87,6 +87,14 @@ static int score_file(struct scoring *s, const char *input)
     if (unwritten) {
         (void)fprintf(stderr, "undine score: output: %s\n", strerror(errno));
     }
+    uint64_t values, steps;
+    undine_session_cut(s->session, &values, &steps);
+    if (values > 0 || steps > 0) {
+        (void)fprintf(stderr,
+                      "undine score: %" PRIu64 " ids beyond values_max and %" PRIu64
+                      " steps beyond their sequence's length were left out\n",
+                      values, steps);
+    }
     if (s->failed > 0) {
         (void)fprintf(stderr, "undine score: %" PRIu64 " of %" PRIu64 " requests were refused\n",
                       s->failed, s->lines);

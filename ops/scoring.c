@@ -33,7 +33,8 @@ struct scoring {
     uint64_t data_digest;                   /* of the users' schema */
     struct context *contexts;
     struct http_latency latency;
-    _Atomic uint64_t requests, candidates, refused, joined, unknown, swaps, refresh_failures;
+    _Atomic uint64_t requests, candidates, values_cut, steps_cut, refused, joined, unknown, swaps,
+        refresh_failures;
     pthread_mutex_t mutex; /* of what follows */
     pthread_cond_t looked;
     struct context *free;
@@ -245,7 +246,10 @@ static int score_one(struct scoring *s, struct context *c, size_t i, struct writ
         }
     }
     if (rc == UNDINE_OK) {
+        const struct request_cut *cut = &c->session->request.cut;
         put_answer(c, joined, out);
+        atomic_fetch_add_explicit(&s->values_cut, cut->values, memory_order_relaxed);
+        atomic_fetch_add_explicit(&s->steps_cut, cut->steps, memory_order_relaxed);
         atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
         atomic_fetch_add_explicit(&s->candidates, c->json.request.n_candidates,
                                   memory_order_relaxed);
@@ -417,6 +421,12 @@ void scoring_metrics(struct scoring *s, struct writer *out)
                 atomic_load(&of->requests));
     metrics_put(out, "undine_score_candidates_total", "counter", "Candidates scored.",
                 atomic_load(&of->candidates));
+    metrics_put(out, "undine_score_values_cut_total", "counter",
+                "Ids of requests beyond the values_max of their field: left out.",
+                atomic_load(&of->values_cut));
+    metrics_put(out, "undine_score_steps_cut_total", "counter",
+                "Steps of requests beyond the length of their sequence: left out.",
+                atomic_load(&of->steps_cut));
     metrics_put(out, "undine_score_refused_total", "counter",
                 "Documents of requests that were not scored.", atomic_load(&of->refused));
     metrics_put(out, "undine_score_joined_total", "counter",

@@ -163,6 +163,26 @@ static void bags_end(struct request_bags *b)
     b->offset[++b->n_bags] = (uint32_t)b->n_rows;
 }
 
+/* The bag is full: how many of the values from `first` on are ids that it does not hold. */
+static uint64_t count_cut(const struct request_table *t, uint64_t seed, const uint32_t *bag,
+                          uint32_t n, const struct undine_feature *in, size_t first)
+{
+    uint64_t cut = 0;
+    for (size_t i = first; i < in->n_values; i++) {
+        const struct undine_value *v = &in->values[i];
+        if (v->len == 0 || v->data == NULL) {
+            continue;
+        }
+        uint64_t key = hash_feature(seed, v->data, v->len);
+        uint32_t k = 0;
+        while (k < n && t->key[bag[k]] != key) {
+            k++;
+        }
+        cut += k == n;
+    }
+    return cut;
+}
+
 /* Append the bag of a field's values (NULL = absent), looked up in a table. */
 static int add_bag(struct request *r, struct request_bags *b, uint32_t field, uint32_t table,
                    const struct undine_feature *in, struct undine_err *err)
@@ -174,7 +194,8 @@ static int add_bag(struct request *r, struct request_bags *b, uint32_t field, ui
         return rc;
     }
     uint32_t *first = b->row + b->n_rows, n = 0;
-    for (size_t i = 0; in != NULL && i < in->n_values && n < f->values_max; i++) {
+    size_t i = 0;
+    for (; in != NULL && i < in->n_values && n < f->values_max; i++) {
         const struct undine_value *v = &in->values[i];
         uint32_t row, k = 0;
         if (v->len == 0 || v->data == NULL) {
@@ -188,6 +209,9 @@ static int add_bag(struct request *r, struct request_bags *b, uint32_t field, ui
         }
         first[k] = row;
         n += k == n;
+    }
+    if (in != NULL && i < in->n_values) { /* DROP(request_value) */
+        r->cut.values += count_cut(&r->table[table], seed, first, n, in, i);
     }
     b->n_rows += n;
     bags_end(b);
@@ -375,6 +399,7 @@ static int add_sequence(struct request *r, uint32_t which, const struct undine_s
         return undine_err_set(err, UNDINE_EINVAL, "sequence `%s` is given twice", in->name);
     }
     int rc = first_step(r->schema, q, &names, in, &step, err);
+    r->cut.steps += step; /* DROP(request_step) */
     for (; rc == UNDINE_OK && step < in->n_steps; step++) {
         (void)name_features(r->schema, &names, SCHEMA_CANDIDATE, &in->steps[step], err);
         if (!step_counts(q, &names)) {
@@ -506,6 +531,7 @@ int request_build(struct request *r, const struct version_chain *version,
 {
     size_t n = in->n_candidates;
     r->fault = (struct request_fault){"candidates", NULL, NULL, SIZE_MAX};
+    r->cut = (struct request_cut){0, 0};
     if (n > REQUEST_CANDIDATES_MAX) {
         return undine_err_set(err, UNDINE_EINVAL, "the request has %zu candidates, at most %d fit",
                               n, REQUEST_CANDIDATES_MAX);

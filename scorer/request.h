@@ -48,6 +48,11 @@ struct request_fault {
     size_t item;                  /* candidate or step, SIZE_MAX = not one */
 };
 
+/* What the last build left out. */
+struct request_cut {
+    uint64_t values, steps; /* as undine_session_cut counts them */
+};
+
 struct request {
     struct request_bags field[SCHEMA_FIELDS_MAX];
     struct request_sequence sequence[SCHEMA_SEQUENCES_MAX];
@@ -57,6 +62,7 @@ struct request {
     const struct schema *schema; /* of the request in hand */
     struct batch batch;
     struct request_fault fault; /* of the last build that failed */
+    struct request_cut cut;
 };
 
 /* Fill r->batch for the version; it stays until the next call.  steps: NULL = the request's own

@@ -36,6 +36,7 @@ struct undine_session {
     struct undine_session *next; /* under the scorer's mutex */
     /* Of the thread that scores. */
     struct request request;
+    struct request_cut cut; /* of all requests that were scored */
     struct model_scratch *scratch;
     uint64_t version;
 };

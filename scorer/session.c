@@ -70,6 +70,12 @@ uint64_t undine_session_version(const struct undine_session *t)
     return t->version;
 }
 
+void undine_session_cut(const struct undine_session *t, uint64_t *values, uint64_t *steps)
+{
+    *values = t->cut.values;
+    *steps = t->cut.steps;
+}
+
 static int check_schema(const struct schema *s, const struct session_steps *steps,
                         struct undine_err *err)
 {
@@ -95,6 +101,10 @@ int session_score(struct undine_session *t, const struct undine_request *req,
         rc = model_score(image->model, t->scratch, &t->request.batch, prob, err);
     }
     session_unpin(t);
+    if (rc == UNDINE_OK) {
+        t->cut.values += t->request.cut.values;
+        t->cut.steps += t->request.cut.steps;
+    }
     for (size_t i = 0; rc == UNDINE_OK && i < req->n_candidates; i++) {
         prob[i] = model_sigmoid(prob[i]);
     }

@@ -148,6 +148,14 @@ UNDINE_API int undine_score(struct undine_session *t, const struct undine_reques
  * one that was in use when it was opened.  Threads: the session's. */
 UNDINE_API uint64_t undine_session_version(const struct undine_session *t);
 
+/* What undine_score left out of this session's requests since it was opened: ids beyond the
+ * `values_max` of their field, and steps older than the newest L of their sequence.  They are cut
+ * as they are for training; who sends many of them sends them for nothing.  Requests that failed
+ * do not count, a user's or context's ids count once for all candidates.  Threads: the session's.
+ * Cost: two loads. */
+UNDINE_API void undine_session_cut(const struct undine_session *t, uint64_t *values,
+                                   uint64_t *steps);
+
 /* What the version in use is and expects, as a JSON object: `version`, `kind` (full or delta),
  * `chain` (how many versions a delta needs), `digest`, `trained_seq`, `examples`, `event_time_ms`,
  * `created_ms` (milliseconds since 1970 UTC), `rows` by table, `fields`

@@ -240,6 +240,49 @@ static void test_scores_differ(void **state)
     assert_memory_equal(u, q, sizeof u);
 }
 
+/* "tag" takes 3 ids, a sequence of "clicks" has 10 steps. */
+static void test_what_is_cut_is_counted(void **state)
+{
+    struct world *w = *state;
+    struct undine_value tags[6] = {{"1", 1}, {"2", 1}, {"1", 1}, {NULL, 0}, {"3", 1}, {"2", 1}};
+    struct undine_feature tag = {"tag", tags, 6};
+    struct undine_features step[12], candidate = {&tag, 1};
+    for (size_t i = 0; i < 12; i++) {
+        step[i] = candidate;
+    }
+    struct undine_sequence clicks = {"clicks", step, 10};
+    struct undine_request req = {
+        .sequences = &clicks, .n_sequences = 1, .candidates = &candidate, .n_candidates = 1};
+    uint64_t values = 1, steps = 1;
+    float before, now;
+    /* What fits is not counted, nor are ids that are empty or there already. */
+    assert_int_equal(undine_score(w->session, &req, &before, NULL), 0);
+    undine_session_cut(w->session, &values, &steps);
+    assert_int_equal(values, 0);
+    assert_int_equal(steps, 0);
+    /* Two steps too many. */
+    clicks.n_steps = 12;
+    assert_int_equal(undine_score(w->session, &req, &now, NULL), 0);
+    assert_memory_equal(&before, &now, sizeof now);
+    undine_session_cut(w->session, &values, &steps);
+    assert_int_equal(values, 0);
+    assert_int_equal(steps, 2);
+    /* An id too many in the candidate, and in each of the ten steps that count. */
+    tags[5] = (struct undine_value){"4", 1};
+    assert_int_equal(undine_score(w->session, &req, &now, NULL), 0);
+    assert_memory_equal(&before, &now, sizeof now);
+    undine_session_cut(w->session, &values, &steps);
+    assert_int_equal(values, 11);
+    assert_int_equal(steps, 4);
+    /* A request that fails counts nothing. */
+    struct undine_feature bad = {"nosuch", tags, 1};
+    req.context = (struct undine_features){&bad, 1};
+    assert_int_equal(undine_score(w->session, &req, &now, NULL), -5);
+    undine_session_cut(w->session, &values, &steps);
+    assert_int_equal(values, 11);
+    assert_int_equal(steps, 4);
+}
+
 static void test_a_version_describes_itself(void **state)
 {
     struct world *w = *state;
@@ -444,6 +487,7 @@ int main(void)
         CASE(test_s7_every_form_scores_as_the_model_itself),
         CASE(test_a12_a_score_does_not_depend_on_its_neighbours),
         CASE(test_scores_differ),
+        CASE(test_what_is_cut_is_counted),
         CASE(test_a_version_describes_itself),
         CASE(test_no_candidates),
         CASE(test_wrong_requests_are_named),

@@ -163,6 +163,19 @@ static void test_nothing_published(void **state)
     assert_string_equal(text, "{\"version\":1,\"scores\":[]}");
     assert_int_equal(ask(s, "{\"candidates\":[{\"hour\":1}]}", text), 400);
     assert_non_null(strstr(text, "\"pointer\":\"/candidates/0/hour\""));
+    /* Four tags are one too many, in two requests of one document. */
+    assert_int_equal(ask(s,
+                         "{\"requests\":[{\"candidates\":[{\"tag\":[1,2,3,4]}]},"
+                         "{\"candidates\":[{\"tag\":[1,2,3,5,3]}]}]}",
+                         text),
+                     200);
+    struct writer metrics;
+    writer_init(&metrics);
+    scoring_metrics(s, &metrics);
+    writer_u8(&metrics, 0);
+    assert_non_null(strstr((const char *)metrics.data, "\nundine_score_values_cut_total 2\n"));
+    assert_non_null(strstr((const char *)metrics.data, "\nundine_score_steps_cut_total 0\n"));
+    writer_release(&metrics);
     scoring_close(s);
     scoring_close(NULL);
 }
