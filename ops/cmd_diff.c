@@ -44,11 +44,7 @@ static int open_side(struct side *s, const char *dir, const char *word,
     rc = rc == UNDINE_OK ? version_chain_open_path(&s->chain, s->path, near, false, err) : rc;
     rc = rc == UNDINE_OK ? version_path(path, s->path, MANIFEST_NAME, err) : rc;
     if (rc == UNDINE_OK) {
-        json_error_t why;
-        s->manifest = json_load_file(path, 0, &why);
-        if (s->manifest == NULL) {
-            rc = undine_err_set(err, UNDINE_EIO, "%s: %s", path, why.text);
-        }
+        rc = json_text_read(&s->manifest, path, err);
         (void)json_object_del(json_object_get(s->manifest, "digests"), "model"); /* `equal` */
     }
     return rc;

@@ -1,6 +1,6 @@
 #include "base/hash.h"
-#include "learner/model/json_text.h"
 #include "configs/config.h"
+#include "learner/model/json_text.h"
 #include "learner/model/version_chain.h"
 #include "learner/version.h"
 #include "ops/args.h"
@@ -259,14 +259,15 @@ static int print_version(struct inspect *in, const char *path)
     char manifest[VERSION_PATH_MAX + VERSION_NAME_MAX + 16];
     (void)snprintf(manifest, sizeof manifest, "%s/manifest.json", path);
     if (rc == UNDINE_OK) {
-        json_t *o = json_load_file(manifest, 0, NULL);
+        json_t *o = NULL;
+        rc = json_text_read(&o, manifest, &in->err);
         char hex[HASH128_HEX_LEN + 1];
         hash128_hex(hex, c->digest);
         if (o != NULL) {
             json_put(o, "model_digest", json_string(hex)); /* of what lies there */
             json_put(o, "valid", json_true());
         }
-        rc = print(o, in);
+        rc = rc == UNDINE_OK ? print(o, in) : rc;
     }
     version_chain_close(c);
     return rc;

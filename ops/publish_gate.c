@@ -1,4 +1,5 @@
 #include "ops/publish_gate.h"
+#include "learner/model/json_text.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -26,10 +27,14 @@ static double real_of(const json_t *object, const char *name)
 }
 
 /* What gate_measure compares of the norms that a manifest tells. */
-static void read_norms(struct norms *out, const char *text)
+static int read_norms(struct norms *out, const char *text, struct undine_err *err)
 {
-    json_t *root = json_loads(text, 0, NULL), *one;
+    json_t *root = NULL, *one;
     const char *name;
+    int rc = json_text_parse(&root, text, strlen(text), err);
+    if (rc < 0) {
+        return undine_err_prefix(err, "norms of the published version");
+    }
     json_object_foreach(json_object_get(root, "tables"), name, one)
     {
         if (out->n_tables < SCHEMA_TABLES_MAX) {
@@ -47,6 +52,7 @@ static void read_norms(struct norms *out, const char *text)
         }
     }
     json_decref(root);
+    return UNDINE_OK;
 }
 
 static int read_published(struct gate_published *out, const char *dir, const char *name,
@@ -65,7 +71,7 @@ static int read_published(struct gate_published *out, const char *dir, const cha
             out->rows += m->rows[k];
         }
         if (m->norms_json != NULL) {
-            read_norms(&out->norms, m->norms_json);
+            rc = read_norms(&out->norms, m->norms_json, err);
         }
     }
     manifest_release(m);

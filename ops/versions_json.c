@@ -102,7 +102,8 @@ static json_t *history_json(const char *dir)
     char *rest = NULL;
     for (char *line = tail != NULL ? strtok_r(tail, "\n", &rest) : NULL; line != NULL;
          line = strtok_r(NULL, "\n", &rest)) {
-        json_t *o = json_loads(line, 0, NULL);
+        json_t *o = NULL;
+        (void)json_text_parse(&o, line, strlen(line), NULL);
         if (json_is_object(o)) {
             (void)json_array_insert(list, 0, o);
         }
@@ -182,16 +183,19 @@ static bool is_version(const json_t *in)
 /* Reads {"version":N,"reason":"..."}.  Returns 0, or the status of the problem. */
 static int read_change(struct change *c, const struct http_request *in, struct http_answer *out)
 {
-    json_error_t why;
-    json_t *o =
-        json_loadb(in->body != NULL ? in->body : "", in->body_len, JSON_REJECT_DUPLICATES, &why);
+    struct undine_err err = {0};
+    json_t *o = NULL;
+    int rc = json_text_parse(&o, in->body != NULL ? in->body : "", in->body_len, &err);
     const json_t *version = json_object_get(o, "version"), *reason = json_object_get(o, "reason");
     size_t known = (version != NULL) + (size_t)(reason != NULL);
     int status = 0;
+    if (rc == UNDINE_ENOMEM) {
+        return http_problem(out, HTTP_PROBLEM_Busy, NULL, "%s", err.msg);
+    }
     if (!json_is_object(o) || json_object_size(o) != known) {
         status = http_problem(out, HTTP_PROBLEM_BadRequest, "",
                               "expected an object of `version` and `reason`%s%s",
-                              o == NULL ? ": " : "", o == NULL ? why.text : "");
+                              o == NULL ? ": " : "", o == NULL ? err.msg : "");
     } else if (version != NULL && !is_version(version)) {
         status = http_problem(out, HTTP_PROBLEM_BadRequest, "/version",
                               "`version` is not the number of a version");

@@ -1,6 +1,7 @@
 #include "learner/model/json_text.h"
 
 #include "base/bytes.h"
+#include "learner/model/mapped_file.h"
 
 #include <stdlib.h>
 
@@ -24,6 +25,18 @@ int json_text_parse(json_t **out, const char *text, size_t len, struct undine_er
         return undine_err_set(err, UNDINE_ENOMEM, "no memory to read %zu bytes of JSON", len);
     }
     return undine_err_set(err, UNDINE_ECORRUPT, "line %d: %s", why.line, why.text);
+}
+
+int json_text_read(json_t **out, const char *path, struct undine_err *err)
+{
+    struct mapped_file m = {0};
+    int rc = mapped_file_open(&m, path, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = json_text_parse(out, m.data != NULL ? (const char *)m.data : "", m.len, err);
+    mapped_file_close(&m);
+    return rc < 0 ? undine_err_prefix(err, "%s", path) : rc;
 }
 
 static int take(const char *piece, size_t len, void *payload)

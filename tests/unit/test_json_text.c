@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char text[] = "{\"name\": \"a manifest\", \"list\": [1, 2.5, {\"deep\": null}], "
                            "\"number\": 18446744073709, \"other\": \"\\u00e4\"}";
@@ -77,6 +78,30 @@ static void test_mistakes_are_named(void **state)
     }
 }
 
+static void test_a_file_is_read_or_named(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/undine-json-XXXXXX";
+    struct undine_err err = {0};
+    json_t *json = NULL;
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(json_text_read(&json, path, &err), UNDINE_ECORRUPT); /* empty */
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    assert_int_equal(json_text_read(&json, path, &err), 0);
+    assert_int_equal(json_object_size(json), 4);
+    json_decref(json);
+    json_set_alloc_funcs(no_malloc, free);
+    assert_int_equal(json_text_read(&json, path, &err), UNDINE_ENOMEM);
+    json_set_alloc_funcs(malloc, free);
+    assert_int_equal(write(fd, "}", 1), 1);
+    assert_int_equal(json_text_read(&json, path, &err), UNDINE_ECORRUPT);
+    assert_memory_equal(err.msg, path, strlen(path));
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(json_text_read(&json, path, &err), UNDINE_ENOTFOUND);
+}
+
 static void test_printed_whole_or_not_at_all(void **state)
 {
     (void)state;
@@ -108,6 +133,7 @@ int main(void)
         cmocka_unit_test(test_refused_memory_is_no_mistake_of_the_text),
         cmocka_unit_test(test_no_memory_at_all),
         cmocka_unit_test(test_mistakes_are_named),
+        cmocka_unit_test(test_a_file_is_read_or_named),
         cmocka_unit_test(test_printed_whole_or_not_at_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
