@@ -274,11 +274,14 @@ def current_version(state):
         return None
 
 
+def manifest(state, number):
+    with open(os.path.join(state, "versions", f"{number:012}", "manifest.json"), encoding="utf-8") as text:
+        return json.load(text)
+
+
 def is_merged(state, number):
     """Made of deltas beside the publishing of others: a checkpoint, which is not published itself."""
-    path = os.path.join(state, "versions", f"{number:012}", "manifest.json")
-    with open(path, encoding="utf-8") as manifest:
-        return "merged_from" in json.load(manifest)
+    return "merged_from" in manifest(state, number)
 
 
 def version_numbers(state):
