@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""damage.py [--rounds N] [--seed S] [--events N] [--keep]: files of a state are cut, flipped, lost or from another time.
+"""damage.py [--deltas] [--rounds N] [--seed S] [--events N] [--keep]: files of a state are cut, flipped, lost or from another time.
 
 The state is that of a replay in its middle.  Where nothing but what can be made again is damaged, the next replay must go on
 to the examples, the counters and the model of one without damage; else it may also refuse, with exit code 4 (a person is
@@ -124,6 +124,72 @@ def all_versions_vanished(state, rng):
     return ""
 
 
+def by_kind(state):
+    """The manifests by number, and the numbers of each kind, ascending."""
+    found = World.manifests_of(os.path.join(state, "versions"))
+    kinds = {"delta": [], "full": [], "merged": []}
+    for number, manifest in found.items():
+        kinds["merged" if "merged_from" in manifest else manifest["kind"]].append(number)
+    return found, kinds
+
+
+def directory(state, number):
+    return os.path.join(state, "versions", f"{number:012}")
+
+
+def harmed(state, number, rng):
+    """A file of this version, or its place in the directory of all."""
+    if rng.random() < 0.25:
+        shutil.rmtree(directory(state, number))
+        return f"{number} vanished"
+    path, harm = rng.choice(files(directory(state, number), "manifest.json", ".safetensors")), rng.choice(HARMS)
+    harm(path, rng)
+    return f"{number}/{os.path.basename(path)} {harm.__name__}"
+
+
+def a_delta(state, rng):
+    """Any link: what stands on it goes with it."""
+    return harmed(state, rng.choice(by_kind(state)[1]["delta"]), rng)
+
+
+def a_chain(state, rng):
+    """Every link of the newest chain but what it begins with."""
+    found, kinds = by_kind(state)
+    newest = found[kinds["delta"][-1]]
+    return ", ".join(harmed(state, n, rng) for n in [x["number"] for x in newest["chain"][1:]] + [kinds["delta"][-1]])
+
+
+def a_chains_begin(state, rng):
+    found, kinds = by_kind(state)
+    return harmed(state, found[kinds["delta"][-1]]["chain"][0]["number"], rng)
+
+
+def a_merged(state, rng):
+    merged = by_kind(state)[1]["merged"]
+    return harmed(state, merged[-1], rng) if merged else "none there"
+
+
+def swapped_deltas(state, rng):
+    """Two links under each other's name."""
+    deltas = by_kind(state)[1]["delta"]
+    a, b = (directory(state, n) for n in rng.sample(deltas, 2)) if len(deltas) > 1 else (None, None)
+    if a is None:
+        return "one alone"
+    os.rename(a, a + ".x")
+    os.rename(b, a)
+    os.rename(a + ".x", b)
+    return f"{a[-12:]} and {b[-12:]}"
+
+
+def foreign_delta(state, rng):
+    """The files of an earlier link in the place of the newest."""
+    deltas = by_kind(state)[1]["delta"]
+    if len(deltas) > 1:
+        shutil.rmtree(directory(state, deltas[-1]))
+        shutil.copytree(directory(state, rng.choice(deltas[:-1])), directory(state, deltas[-1]))
+    return str(deltas)
+
+
 def current(state, rng):
     path = os.path.join(state, "versions", "CURRENT")
     harm = rng.choice((lose, empty, garbage, cut, old_current, coming_current))
@@ -161,6 +227,17 @@ KINDS = (
     ("all versions vanished", False, all_versions_vanished),
     ("CURRENT", True, current),
     ("HISTORY", True, history),
+)
+
+
+# The link before, the whole version below it, or the older whole one that is kept: there is always one to fall back to.
+DELTA_KINDS = (
+    ("a delta", True, a_delta),
+    ("the newest chain", True, a_chain),
+    ("what the newest chain begins with", True, a_chains_begin),
+    ("the newest merged version", True, a_merged),
+    ("deltas exchanged", True, swapped_deltas),
+    ("a delta of another moment", True, foreign_delta),
 )
 
 
@@ -218,7 +295,7 @@ class Suite:
 
     def run(self):
         for number in range(self.args.rounds):
-            for kind, must_go_on, function in KINDS:
+            for kind, must_go_on, function in KINDS + (DELTA_KINDS if self.args.deltas else ()):
                 self.one(kind, must_go_on, lambda f=function: self.damaged(f), number)
             for what, must_go_on in MIXTURES:
                 self.one(f"{what} of another moment", must_go_on,
@@ -232,11 +309,12 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--rounds", type=int, default=1, help="damages of each kind")
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--deltas", action="store_true", help="versions that hold what changed, and merges of them")
     p.add_argument("--events", type=int, default=20000)
     p.add_argument("--keep", action="store_true", help="keep the states of what fails, as it left them")
     p.add_argument("--verbose", action="store_true", help="print every refusal")
     args = p.parse_args()
-    world = World(args.events, 21)
+    world = World(args.events, 21, args.deltas)
     suite = Suite(world, args)
     suite.run()
     finish(world, suite.failures, suite.passed, args.keep)

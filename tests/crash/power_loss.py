@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""power_loss.py [--cuts N] [--again N] [--seed S] [--events N] [--keep]: the power goes at any moment of a replay.
+"""power_loss.py [--deltas] [--cuts N] [--again N] [--seed S] [--events N] [--keep]: the power goes at any moment of a replay.
 
 A replay is recorded with every change that it makes to its disk.  Then the disk is built as a power cut may leave it: what
 was synced, and of the rest nothing, all, a beginning, or any part (disk_image.py).  On each such disk a replay must go on to
@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 
 import disk_image
@@ -49,6 +50,12 @@ class Recording:
     def created(self, ending):
         return len({r[3] for r in self.records if r[0] == disk_image.OPEN and r[3].endswith(ending)})
 
+    def renames(self):
+        """After which changes a version has just got its name: the moments at which a name without its files, or files
+        without their name, may be left."""
+        named = re.compile(r".*/versions/\d{12}")
+        return [i + 1 for i, r in enumerate(self.records) if r[0] == disk_image.RENAME and named.fullmatch(r[4].decode())]
+
     def cuts(self, moments):
         """The disk as it stands after so many changes, for each of these moments, ascending."""
         disk = disk_image.Disk(self.world.work, self.base)
@@ -59,37 +66,40 @@ class Recording:
 
 
 def announced(disk):
-    """The newest version in the synced part of HISTORY: readers know of it for good."""
+    """What the newest version in the synced part of HISTORY had learned: readers know of it for good."""
     try:
         history = disk.node(os.path.join(disk.root, "state/versions/HISTORY"))
     except KeyError:
         return 0
     lines = history.durable.decode().splitlines()
-    return json.loads(lines[-1])["version"] if lines else 0
+    return json.loads(lines[-1])["trained_seq"] if lines else 0
 
 
 def check_restart(world, promised):
-    """Returns the version it went on from."""
+    """Returns the version it went on from, and its kind."""
+    manifests = world.manifests()
     outcome = world.replay()
     world.check_same(outcome)
-    if outcome.restored() < promised:
-        raise Failed(f"version {promised} was announced, it goes on from {outcome.restored()}")
+    version, learned = outcome.restored()
+    if learned < promised:
+        raise Failed(f"a version of {promised} examples was announced, it goes on from {version} of {learned}")
     if "skipped" in outcome.err:
         raise Failed(f"a version is not usable: {outcome.err}")
-    return outcome.restored()
+    return version, world.kind(manifests, version) if version else "none"
 
 
 class Suite:
     def __init__(self, world, args):
         self.world, self.args = world, args
-        self.failures, self.passed, self.restored = [], 0, {}
+        self.failures, self.passed, self.restored, self.kinds = [], 0, {}, {}
 
     def cut(self, disk, mode, seed, name):
         shutil.rmtree(self.world.work, ignore_errors=True)
         disk.write_to(self.world.work, mode, random.Random(seed))
         try:
-            version = check_restart(self.world, announced(disk))
+            version, kind = check_restart(self.world, announced(disk))
             self.restored[version] = self.restored.get(version, 0) + 1
+            self.kinds[kind] = self.kinds.get(kind, 0) + 1
             self.passed += 1
         except Failed as e:
             self.failures.append(f"{name}: {e}")
@@ -122,8 +132,10 @@ class Suite:
         if tables < 5 or logs < 3:
             raise Failed("the store has not written enough for this test to mean something")
         singles = max(len(disk_image.MODES), self.args.cuts - SUBCUTS * self.args.again)
-        moments = sorted([n] * len(disk_image.MODES) +
-                         [rng.randint(0, n) for _ in range(singles - len(disk_image.MODES))])
+        renames = first.renames()
+        named = [min(n, rng.choice(renames) + rng.randint(0, 8)) for _ in range(singles // 3)]
+        anywhere = [rng.randint(0, n) for _ in range(singles - len(disk_image.MODES) - len(named))]
+        moments = sorted([n] * len(disk_image.MODES) + named + anywhere)
         modes = [disk_image.MODES[i % len(disk_image.MODES)] for i in range(singles)]
         for i, disk in enumerate(first.cuts(moments)):
             name = f"seed {self.args.seed}, cut {i} after change {disk.when} of {n}, {modes[i]}"
@@ -132,7 +144,9 @@ class Suite:
             mode = rng.choice(disk_image.MODES)
             name = f"seed {self.args.seed}, cut after change {disk.when} of {n}, {mode}"
             self.cut_again(disk, mode, rng, name)
-        say(f"restarts by the version they went on from: {dict(sorted(self.restored.items()))}")
+        say(f"restarts by the version they went on from: {dict(sorted(self.restored.items()))}, by its kind: {self.kinds}")
+        if self.args.deltas and not any(kind.startswith("delta") for kind in self.kinds):
+            raise Failed("no restart went on from a delta: this test means nothing")
 
 
 def main():
@@ -140,10 +154,11 @@ def main():
     p.add_argument("--cuts", type=int, default=24)
     p.add_argument("--again", type=int, default=2, help="restarts that are recorded and cut 3 times (part of --cuts)")
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--deltas", action="store_true", help="versions that hold what changed, and merges of them")
     p.add_argument("--events", type=int, default=20000)
     p.add_argument("--keep", action="store_true", help="keep the disks of cuts that fail")
     args = p.parse_args()
-    world = World(args.events, 21)
+    world = World(args.events, 21, args.deltas)
     suite = Suite(world, args)
     suite.run()
     finish(world, suite.failures, suite.passed, args.keep)

@@ -13,6 +13,8 @@ SAME = ("events impressions clicks examples positives batches rows example_diges
 KILLED_BY_TEST = 124
 # Everything happens often: small polls, a version every 100 ms, tables and logs that are full after 200 KB.
 OPTIONS = ("snapshot.interval=100ms ingest.poll_max=53 store.sync_interval=10ms store.write_buffer=4MiB").split()
+# The same with versions that hold what changed, and merges of two and more of them.
+DELTAS = ("snapshot.delta_interval=50ms snapshot.chain_max=2 snapshot.keep=2").split()
 
 
 class Failed(Exception):
@@ -34,15 +36,17 @@ class Outcome:
         return said[-1] if said else ""
 
     def restored(self):
-        """Number of the version it went on from, 0 = none."""
-        found = re.search(r"restored version (\d+)", self.err)
-        return int(found.group(1)) if found else 0
+        """Number of the version it went on from and of the examples that it had learned; 0 = none."""
+        found = re.search(r"restored version (\d+): (\d+) examples", self.err)
+        return (int(found.group(1)), int(found.group(2))) if found else (0, 0)
 
 
 class World:
-    """A stream, its uninterrupted replay, and a place for states.  UNDINE, ROOT and BUILD are as for every test."""
+    """A stream, its uninterrupted replay, and a place for states.  UNDINE, ROOT and BUILD are as for every test.
+    deltas: versions are written as DELTAS says."""
 
-    def __init__(self, events, seed):
+    def __init__(self, events, seed, deltas=False):
+        self.options = [*OPTIONS, *(DELTAS if deltas else ())]
         build = os.environ.get("BUILD", os.path.join(ROOT, "build", "dev"))
         self.undine = os.environ.get("UNDINE", os.path.join(build, "undine"))
         self.config = os.path.join(ROOT, "configs", "demo.yaml")
@@ -70,7 +74,7 @@ class World:
 
     def command(self, state, options):
         command = [self.undine, "replay", "--config", self.config, "--input", self.input, "--state", state or self.state]
-        for option in [*OPTIONS, *options]:
+        for option in [*self.options, *options]:
             command += ["-o", option]
         return command
 
@@ -105,6 +109,28 @@ class World:
         wrong = [f"{k}: {a[k]} whole, {b[k]} here" for k in SAME if a[k] != b[k]]
         if wrong:
             raise Failed("WRONG RESULT: " + "; ".join(wrong))
+
+    def manifests(self):
+        return self.manifests_of(os.path.join(self.state, "versions"))
+
+    @staticmethod
+    def manifests_of(versions):
+        """Number -> manifest of every version that has one."""
+        found = {}
+        for name in sorted(os.listdir(versions)) if os.path.isdir(versions) else ():
+            try:
+                with open(os.path.join(versions, name, "manifest.json"), encoding="utf-8") as f:
+                    found[int(name)] = json.load(f)
+            except (OSError, ValueError):
+                pass  # another file, a temporary directory, or what a test has damaged
+        return found
+
+    @staticmethod
+    def kind(manifests, number):
+        if manifests[number]["kind"] != "delta":
+            return "merged" if "merged_from" in manifests[number] else "full"
+        full = manifests.get(manifests[number]["chain"][0]["number"], {})
+        return "delta on a merged one" if "merged_from" in full else "delta"
 
     def check_published(self, state=None):
         """After a replay that ended well, CURRENT names a version with its model, and every version says what it is."""
