@@ -513,7 +513,7 @@ static int load_users(struct join *j, uint64_t first, struct undine_err *err)
 {
     enum { RUN = 1024 };
     size_t n = 0, n_max = (size_t)(j->known.head - first);
-    restore_progress_begin(j->opt->progress, RESTORE_USERS, n_max);
+    restore_progress_begin(j->opt->progress, RESTORE_USERS, 0); /* not known yet who needs one */
     uint64_t *users = calloc(n_max + 1, sizeof *users);
     if (users == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for %zu users", n_max);
@@ -524,6 +524,7 @@ static int load_users(struct join *j, uint64_t first, struct undine_err *err)
             users[n++] = i->user_hash;
         }
     }
+    restore_progress_begin(j->opt->progress, RESTORE_USERS, n);
     qsort(users, n, sizeof *users, compare_hashes);
     int rc = UNDINE_OK;
     for (size_t at = 0; rc == UNDINE_OK && at < n; at += RUN) {

@@ -490,6 +490,31 @@ static void test_restart_keeps_what_may_be_clicked(void **state)
     ingest_world_close(&world);
 }
 
+/* The last phase counts those users alone who are loaded, and ends at all of them. */
+static void test_a_restart_tells_how_far_it_is(void **state)
+{
+    (void)state;
+    static const char *const messages[] = {AT(SHOWN("a"), 1000), AT(SHOWN("b"), 1500),
+                                           AT(CLICKED("b"), 1510), AT(SHOWN("c"), 1520),
+                                           AT(SHOWN("d"), 1530)};
+    struct restore_progress progress = {0};
+    for (size_t k = 0; k < sizeof messages / sizeof messages[0]; k++) {
+        memory_log_add(&topic, 0, messages[k]);
+    }
+    world.opt.join.memory_ms = 10000;
+    world.opt.progress = &progress;
+    open_world(&endless);
+    assert_int_equal(progress.total, 0); /* there is nothing yet */
+    steps(10);
+    assert_int_equal(status.counters.impressions, 3); /* d waits */
+    ingest_world_close(&world);
+    open_world(&endless);
+    assert_int_equal(progress.phase, RESTORE_USERS);
+    assert_int_equal(progress.total, 1); /* c's; a and b have their labels */
+    assert_int_equal(progress.done, progress.total);
+    ingest_world_close(&world);
+}
+
 /* Memory as short as can be, every message a commit, everything opened anew after each: whatever is
  * trimmed too early is missed. */
 static void test_restart_after_every_commit(void **state)
@@ -628,6 +653,7 @@ int main(void)
         TEST(test_waiting_is_bounded),
         TEST(test_backlog_holds_ingest),
         TEST(test_restart_keeps_what_may_be_clicked),
+        TEST(test_a_restart_tells_how_far_it_is),
         TEST(test_restart_after_every_commit),
 #ifdef UNDINE_FAULTS
         TEST(test_killed_at_commits),
