@@ -542,7 +542,9 @@ static int get_chunk(struct store *s, enum store_family f, const uint64_t *keys,
     size_t sizes[GET_MANY_CHUNK] = {0};
     rocksdb_pinnableslice_t *slices[GET_MANY_CHUNK];
     char *texts[GET_MANY_CHUNK];
+    bool sorted = true; /* else RocksDB sorts, at the cost of a comparison by function each */
     for (size_t i = 0; i < n; i++) {
+        sorted = sorted && (i == 0 || keys[i - 1] < keys[i]);
         bytes_put_be64(bytes[i], keys[i]);
         at[i] = (const char *)bytes[i];
         sizes[i] = sizeof bytes[i];
@@ -550,7 +552,7 @@ static int get_chunk(struct store *s, enum store_family f, const uint64_t *keys,
         texts[i] = NULL;
     }
     rocksdb_batched_multi_get_cf(s->db, s->read, s->families[f], n, at, sizes, slices, texts,
-                                 false);
+                                 sorted);
     int rc = UNDINE_OK;
     for (size_t i = 0; i < n; i++) {
         if (texts[i] != NULL && rc == UNDINE_OK) {

@@ -35,6 +35,7 @@ struct slot {
 };
 
 enum { SORT_BITS = 11, SORT_BUCKETS = 1 << SORT_BITS };
+enum { MISSING_BITS = 8, MISSING_BUCKETS = 1 << MISSING_BITS }; /* a prefetch has a thousand */
 
 struct users {
     struct store *store;
@@ -45,7 +46,7 @@ struct users {
     struct user *hand;
     struct slot *dirty, *sorted; /* (dirty_capacity) */
     size_t n_dirty, dirty_capacity;
-    uint64_t *missing; /* of a prefetch */
+    uint64_t *missing; /* of a prefetch; twice missing_capacity, for their sorting */
     size_t missing_capacity;
     struct writer value, id, words;
     uint64_t step[STEP_WORDS_MAX];
@@ -334,11 +335,35 @@ static void fetch_ahead(const struct users *t, const uint64_t *user_hashes, size
     }
 }
 
+/* Ascending: by the highest bits, then each to its place, which is near.  RocksDB would sort by the
+ * bytes of each key. */
+static void sort_missing(struct users *t, size_t n)
+{
+    uint64_t *keys = t->missing, *spread = t->missing + t->missing_capacity;
+    uint32_t at[MISSING_BUCKETS + 1] = {0};
+    for (size_t i = 0; i < n; i++) {
+        at[(keys[i] >> (64 - MISSING_BITS)) + 1]++;
+    }
+    for (size_t b = 1; b < MISSING_BUCKETS; b++) {
+        at[b] += at[b - 1];
+    }
+    for (size_t i = 0; i < n; i++) {
+        spread[at[keys[i] >> (64 - MISSING_BITS)]++] = keys[i];
+    }
+    for (size_t i = 0; i < n; i++) {
+        size_t to = i;
+        for (; to > 0 && keys[to - 1] > spread[i]; to--) {
+            keys[to] = keys[to - 1];
+        }
+        keys[to] = spread[i];
+    }
+}
+
 int users_prefetch(struct users *t, const uint64_t *user_hashes, size_t n, struct undine_err *err)
 {
     fetch_ahead(t, user_hashes, n);
     if (n > t->missing_capacity) {
-        uint64_t *missing = realloc(t->missing, n * sizeof *missing);
+        uint64_t *missing = realloc(t->missing, 2 * n * sizeof *missing);
         if (missing == NULL) {
             return no_memory(err);
         }
@@ -360,7 +385,11 @@ int users_prefetch(struct users *t, const uint64_t *user_hashes, size_t n, struc
         }
         t->missing[n_missing++] = user_hashes[i];
     }
-    return n_missing > 0 ? load_missing(t, t->missing, n_missing, err) : UNDINE_OK;
+    if (n_missing == 0) {
+        return UNDINE_OK;
+    }
+    sort_missing(t, n_missing);
+    return load_missing(t, t->missing, n_missing, err);
 }
 
 /* The id as the event has it against the id as it is remembered. */

@@ -166,13 +166,34 @@ json_node *add_node(json_shim *s, int32_t name)
     return node;
 }
 
+/* Names are short: two loads that may overlap, instead of a call. */
+template <typename word> bool ends_equal(const char *a, const char *b, size_t len)
+{
+    word first[2], last[2];
+    memcpy(&first[0], a, sizeof(word));
+    memcpy(&first[1], b, sizeof(word));
+    memcpy(&last[0], a + len - sizeof(word), sizeof(word));
+    memcpy(&last[1], b + len - sizeof(word), sizeof(word));
+    return first[0] == first[1] && last[0] == last[1];
+}
+
+bool equal(const char *a, const char *b, size_t len)
+{
+    if (len > 2 * sizeof(uint64_t) || len < 2) {
+        return memcmp(a, b, len) == 0;
+    }
+    return len >= sizeof(uint64_t)   ? ends_equal<uint64_t>(a, b, len)
+           : len >= sizeof(uint32_t) ? ends_equal<uint32_t>(a, b, len)
+                                     : ends_equal<uint16_t>(a, b, len);
+}
+
 const json_name *find_name(json_shim *s, const json_list *list, const char *text, size_t len)
 {
     for (uint32_t i = 0; i < list->n; i++) {
         uint32_t at = s->expected + 1 + i;
         at = at < list->n ? at : at % list->n;
         const json_name *name = &list->names[at];
-        if (name->len == len && memcmp(name->text, text, len) == 0) {
+        if (name->len == len && equal(name->text, text, len)) {
             s->expected = at;
             return name;
         }
@@ -200,10 +221,12 @@ json_status skip(ondemand::value &value, unsigned depth);
 json_status skip_object(ondemand::object &object, unsigned depth)
 {
     for (auto member : object) {
-        ondemand::field field;
         std::string_view key;
-        if (std::move(member).get(field) != simdjson::SUCCESS ||
-            member_key(field, &key) != JSON_OK || skip(field.value(), depth + 1) != JSON_OK) {
+        if (member.error() != simdjson::SUCCESS) {
+            return JSON_SYNTAX;
+        }
+        ondemand::field &&field = std::move(member).value_unsafe();
+        if (member_key(field, &key) != JSON_OK || skip(field.value(), depth + 1) != JSON_OK) {
             return JSON_SYNTAX;
         }
     }
@@ -267,10 +290,12 @@ json_status add_members(json_shim *s, ondemand::object &object, const json_list 
 {
     s->expected = UINT32_MAX;
     for (auto member : object) {
-        ondemand::field field;
         std::string_view key;
-        if (std::move(member).get(field) != simdjson::SUCCESS ||
-            member_key(field, &key) != JSON_OK) {
+        if (member.error() != simdjson::SUCCESS) {
+            return JSON_SYNTAX;
+        }
+        ondemand::field &&field = std::move(member).value_unsafe();
+        if (member_key(field, &key) != JSON_OK) {
             return JSON_SYNTAX;
         }
         const json_name *name = find_name(s, members, key.data(), key.size());
