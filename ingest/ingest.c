@@ -179,7 +179,7 @@ static int take_message(struct ingest *in, uint32_t p, const struct source_messa
         return UNDINE_OK;
     }
     c->waiting++;
-    return order_push(&in->order, arrivals_keep(in->arrivals, n_words), err);
+    return order_push(&in->order, p, arrivals_keep(in->arrivals, n_words), err);
 }
 
 /* An earlier run closed the stream: whatever comes now would be late without exception. */

@@ -275,7 +275,7 @@ static int take_event(void *payload, struct event *e, struct undine_err *err)
 {
     struct applied *a = payload;
     if (e->time_ms >= a->in->meta.watermark_ms) {
-        return order_push(&a->in->order, e, err);
+        return order_push(&a->in->order, 0, e, err);
     }
     if (a->n == a->capacity) {
         size_t capacity = a->capacity == 0 ? 4096 : a->capacity * 2;

@@ -55,11 +55,11 @@ static void bench_order(size_t waiting)
     struct order o;
     order_init(&o);
     for (size_t k = 0; k < waiting; k++) {
-        (void)order_push(&o, &events[k], NULL);
+        (void)order_push(&o, 0, &events[k], NULL);
     }
     int64_t start_ns = clock_monotonic_ns();
     for (size_t k = waiting; k < 2 * waiting; k++) {
-        (void)order_push(&o, &events[k], NULL);
+        (void)order_push(&o, 0, &events[k], NULL);
         (void)order_pop(&o, INT64_MAX);
     }
     double ns = (double)(clock_monotonic_ns() - start_ns) / (double)waiting;

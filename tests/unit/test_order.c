@@ -47,6 +47,12 @@ static size_t take(struct order *o, int64_t watermark_ms, struct event **out, si
     return out[0] != NULL ? 1 : 0;
 }
 
+/* One for all; one by one in turn; runs, as polls give them. */
+static uint32_t lane_of(int round, size_t k)
+{
+    return (uint32_t)(round % 3 == 0 ? 0 : round % 3 == 1 ? k % 7 : k / 500 % 4);
+}
+
 /* Whatever goes in, in any order, what comes out is sorted; in parts as the watermark moves. */
 static void test_total_order(void **state)
 {
@@ -60,15 +66,16 @@ static void test_total_order(void **state)
         sorted[k] = &events[k];
     }
     qsort(sorted, N_EVENTS, sizeof *sorted, compare);
-    for (int round = 0; round < 3; round++) {
+    for (int round = 0; round < 4; round++) {
         struct order o;
         order_init(&o);
         for (size_t k = 0; k < N_EVENTS; k++) {
-            /* Shuffled, sorted, reversed. */
+            /* Shuffled, sorted, reversed, nearly sorted. */
             struct event *e = round == 0   ? &events[k]
                               : round == 1 ? sorted[k]
-                                           : sorted[N_EVENTS - 1 - k];
-            assert_int_equal(order_push(&o, e, NULL), UNDINE_OK);
+                              : round == 2 ? sorted[N_EVENTS - 1 - k]
+                                           : sorted[k ^ 7];
+            assert_int_equal(order_push(&o, lane_of(round, k), e, NULL), UNDINE_OK);
         }
         assert_true(order_bytes(&o) >= N_EVENTS * sizeof(struct event));
         size_t n = 0;
@@ -93,6 +100,41 @@ static void test_total_order(void **state)
     free(events);
 }
 
+/* As a stream does it: lanes go on while the watermark follows, some events far out of order. */
+static void test_pushes_between_takes(void **state)
+{
+    (void)state;
+    struct random r = {SEED};
+    struct event *events = make_events(&r, N_EVENTS, 1, 1000);
+    struct event *before = NULL;
+    struct order o;
+    order_init(&o);
+    size_t n_out = 0;
+    for (size_t k = 0; k < N_EVENTS; k++) {
+        int64_t now_ms = (int64_t)k / 3;
+        uint64_t ahead_ms = random_below(&r, 10) == 0 ? 400 : 4;
+        events[k].time_ms = now_ms + (int64_t)random_below(&r, ahead_ms);
+        assert_int_equal(order_push(&o, (uint32_t)random_below(&r, 5), &events[k], NULL), 0);
+        struct event *out[11];
+        bool last = k + 1 == N_EVENTS;
+        int64_t watermark_ms = last ? INT64_MAX : now_ms - 1;
+        size_t n = k % 37 != 0 && !last ? 0 : 1;
+        while (n > 0 && (n = order_take(&o, watermark_ms, out, 11)) > 0) {
+            for (size_t i = 0; i < n; i++) {
+                assert_true(out[i]->time_ms < watermark_ms);
+                assert_true(before == NULL || event_compare(before, out[i]) <= 0);
+                before = out[i];
+            }
+            n_out += n;
+        }
+        assert_int_equal(o.n, k + 1 - n_out);
+    }
+    assert_int_equal(n_out, N_EVENTS);
+    assert_int_equal(o.record_bytes, 0);
+    order_release(&o);
+    free(events);
+}
+
 static void test_pop_is_strict(void **state)
 {
     (void)state;
@@ -100,7 +142,7 @@ static void test_pop_is_strict(void **state)
     struct order o;
     order_init(&o);
     assert_null(order_pop(&o, INT64_MAX));
-    assert_int_equal(order_push(&o, &e, NULL), UNDINE_OK);
+    assert_int_equal(order_push(&o, 0, &e, NULL), UNDINE_OK);
     assert_null(order_pop(&o, 10));
     assert_ptr_equal(order_pop(&o, 11), &e);
     order_release(&o);
@@ -226,6 +268,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_total_order),
+        cmocka_unit_test(test_pushes_between_takes),
         cmocka_unit_test(test_pop_is_strict),
         cmocka_unit_test(test_watermark_is_the_minimum),
         cmocka_unit_test(test_idle_needs_end_and_time),
