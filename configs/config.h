@@ -20,6 +20,8 @@ enum { CONFIG_TOPICS_MAX = 16, CONFIG_KAFKA_MAX = 64, CONFIG_PATH_MAX = 1024 };
 /* What ends a hold that calibration began. */
 enum config_resume { CONFIG_RESUME_COMMAND, CONFIG_RESUME_CALIBRATION };
 
+enum config_precision { CONFIG_PRECISION_F32, CONFIG_PRECISION_INT16 };
+
 struct config {
     char file[CONFIG_PATH_MAX];
     struct schema schema;
@@ -54,8 +56,9 @@ struct config {
     struct {
         char listen[256]; /* "127.0.0.1:9187"; empty = no HTTP */
         uint32_t threads;
+        enum config_precision precision; /* as enum undine_precision */
         uint64_t body_max;
-        char token_file[CONFIG_PATH_MAX]; /* empty = no token */
+        char token_file[CONFIG_PATH_MAX];                         /* empty = no token */
         char tls_cert[CONFIG_PATH_MAX], tls_key[CONFIG_PATH_MAX]; /* both or none */
     } http;
 };

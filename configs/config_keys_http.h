@@ -16,6 +16,14 @@
      RANGE(1, 64),
      .fallback = "2",
      .doc = "Threads that answer, and with them requests that are scored at once."},
+    {.path = "http.precision",
+     .type = CONFIG_ENUM,
+     AT(http.precision),
+     .names = names_precision,
+     .fallback = "f32",
+     .doc = "What scores are computed in: `f32` as the model was trained; `int16` takes about half "
+            "the time and a processor with AVX-512 VNNI, without which the program does not start "
+            "(docs/scorers.md)."},
     {.path = "http.body_max",
      .type = CONFIG_BYTES,
      AT(http.body_max),

@@ -27,6 +27,7 @@ static const char *const names_memory_full[] = {"stop", "evict", NULL};
 static const char *const names_is[] = {"present", "missing", "new", "known", NULL};
 static const char *const names_counter[] = {"running", "window", "projected", "fixed", NULL};
 static const char *const names_gate[] = {"off", "warn", "enforce", NULL};
+static const char *const names_precision[] = {"f32", "int16", NULL};
 static const char *const names_resume[] = {"command", "calibration", NULL};
 
 #endif

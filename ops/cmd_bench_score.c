@@ -60,10 +60,60 @@ static int failed(const struct undine_err *err, int rc)
     return args_exit_code(rc);
 }
 
+static const char *const PRECISIONS[] = {"f32", "int16", "both"};
+
+/* What is to be measured; NULL: both where this processor can, and one where instructions are
+ * counted. */
+static int precisions(const char *word, struct bench_score_amount *a)
+{
+    bool both = word == NULL && a->requests == 0 && model_lowers();
+    int i = word != NULL ? bench_word(word, PRECISIONS, 3) : both ? 2 : 0;
+    if (i < 0) {
+        return bench_usage("--precision", word, "f32, int16 or both");
+    }
+    a->n_precisions = i == 2 ? 2 : 1;
+    a->precision[0] = i == 1 ? UNDINE_PRECISION_INT16 : UNDINE_PRECISION_F32;
+    a->precision[1] = UNDINE_PRECISION_INT16;
+    return -1;
+}
+
+static double p50_us(const struct bench_score_timing *t)
+{
+    return 1e-3 * (double)latency_quantile_ns(&t->latency, 0.5);
+}
+
+static json_t *timing_json(const struct bench_score_timing *t, int64_t candidates)
+{
+    json_t *o = latency_json(&t->latency);
+    (void)json_object_update_new(o, json_pack("{s:f, s:f}", "cpu_us", t->cpu_us,
+                                              "candidates_per_second",
+                                              1e6 * (double)candidates / p50_us(t)));
+    return o;
+}
+
+/* The first precision's figures, and a second's as a member of its name. */
+static int print_score(const struct words *w, const struct bench_score_amount *amount,
+                       const struct bench_score_result *r)
+{
+    json_t *o = about("score", w);
+    (void)json_object_set_new(o, "precision", json_string(PRECISIONS[amount->precision[0]]));
+    (void)json_object_update_new(o, timing_json(&r->of[0], w->candidates));
+    (void)json_object_update_new(o, json_pack("{s:I, s:I}", "failed", (json_int_t)r->failed,
+                                              "version_bytes", (json_int_t)r->bytes));
+    if (amount->n_precisions > 1) {
+        json_t *second = timing_json(&r->of[1], w->candidates);
+        (void)json_object_set_new(second, "times_faster",
+                                  json_real(p50_us(&r->of[0]) / p50_us(&r->of[1])));
+        (void)json_object_set_new(o, PRECISIONS[amount->precision[1]], second);
+    }
+    int code = bench_print(o);
+    return r->failed > 0 ? EXIT_FAILED : code;
+}
+
 int cmd_bench_score(int argc, char **argv)
 {
     struct words w = {400, 50, 100000, "paper", "/tmp"};
-    const char *keep = NULL;
+    const char *keep = NULL, *precision = NULL;
     double seconds = 5.0;
     int64_t requests = 0;
     const struct args_option options[] = {
@@ -73,6 +123,8 @@ int cmd_bench_score(int argc, char **argv)
         {"rows", 0, ARGS_INT, &w.rows, "N", "items of the version (100000)"},
         {"seconds", 0, ARGS_REAL, &seconds, "S", "time measured (5)"},
         {"requests", 0, ARGS_INT, &requests, "N", "so many requests instead of a time"},
+        {"precision", 0, ARGS_STRING, &precision, "NAME",
+         "f32, int16 or both in turns (both, or what the processor can)"},
         {"dir", 0, ARGS_STRING, &w.dir, "DIR", "where the version is made (/tmp)"},
         {"versions", 0, ARGS_STRING, &keep, "DIR", "make the version there, and leave it"},
     };
@@ -85,22 +137,14 @@ int cmd_bench_score(int argc, char **argv)
     if (!(seconds > 0.0) || requests < 0) {
         return bench_usage("--seconds or --requests", "0", "a number above 0");
     }
-    struct bench_score_amount amount = {seconds, (uint64_t)requests};
+    struct bench_score_amount amount = {.seconds = seconds, .requests = (uint64_t)requests};
+    if ((code = precisions(precision, &amount)) >= 0) {
+        return code;
+    }
     static struct bench_score_result r;
     struct undine_err err = {0};
     int rc = bench_score_run(&r, &opt, w.dir, keep, &amount, &err);
-    if (rc < 0) {
-        return failed(&err, rc);
-    }
-    json_t *o = about("score", &w);
-    double p50_s = 1e-9 * (double)latency_quantile_ns(&r.latency, 0.5);
-    (void)json_object_update_new(o, latency_json(&r.latency));
-    (void)json_object_update_new(o, json_pack("{s:f, s:f, s:I, s:I}", "cpu_us", r.cpu_us,
-                                              "candidates_per_second", (double)w.candidates / p50_s,
-                                              "failed", (json_int_t)r.failed, "version_bytes",
-                                              (json_int_t)r.bytes));
-    code = bench_print(o);
-    return r.failed > 0 ? EXIT_FAILED : code;
+    return rc < 0 ? failed(&err, rc) : print_score(&w, &amount, &r);
 }
 
 static int ascending(const void *a, const void *b)

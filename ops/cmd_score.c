@@ -1,5 +1,6 @@
 #include "ops/args.h"
 #include "ops/cmd.h"
+#include "ops/precision.h"
 #include "ops/score_json.h"
 #include "ops/zfile.h"
 
@@ -124,11 +125,13 @@ static int score_all(struct undine_scorer *scorer, const char *input)
 
 int cmd_score(int argc, char **argv)
 {
-    const char *versions = NULL, *input = NULL;
+    const char *versions = NULL, *input = NULL, *word = "f32";
     const struct args_option options[] = {
         {"versions", 'v', ARGS_STRING, &versions, "DIR", "where versions are published (required)"},
         {"input", 'i', ARGS_STRING, &input, "FILE",
          "requests, one JSON object a line, .zst too, - for standard input (required)"},
+        {"precision", 0, ARGS_STRING, &word, "NAME",
+         "f32, or int16: half the time, where the processor has AVX-512 VNNI; default f32"},
     };
     int code = args_parse(argc, argv, "score --versions DIR --input FILE", options,
                           sizeof options / sizeof options[0], NULL);
@@ -140,9 +143,15 @@ int cmd_score(int argc, char **argv)
                       versions == NULL ? "--versions" : "--input");
         return EXIT_USAGE;
     }
+    enum undine_precision precision;
+    struct undine_err why = {0};
+    if (precision_parse(&precision, word, &why) < 0) {
+        (void)fprintf(stderr, "undine score: %s\n", why.msg);
+        return EXIT_USAGE;
+    }
     struct undine_scorer *scorer = NULL;
     struct undine_error err = {0};
-    int rc = undine_scorer_open(&scorer, versions, &err);
+    int rc = undine_scorer_open_with(&scorer, versions, precision, &err);
     if (rc < 0) {
         (void)fprintf(stderr, "undine score: %s\n", err.message);
         return args_exit_code(rc);

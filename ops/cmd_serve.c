@@ -1,6 +1,7 @@
 #include "ops/args.h"
 #include "ops/cmd.h"
 #include "ops/log.h"
+#include "ops/precision.h"
 #include "ops/serve.h"
 
 #include <signal.h>
@@ -83,6 +84,8 @@ int cmd_serve(int argc, char **argv)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     int64_t threads = cores < 1 ? 1 : cores > THREADS_MAX ? THREADS_MAX : cores;
     int64_t body_max = (int64_t)o.http.body_max, connections = o.http.connections_max, drain_s = 10;
+    const char *precision = "f32";
+    struct undine_err err = {0};
     o.http.listen = "127.0.0.1:9188";
     const struct args_option options[] = {
         {"versions", 'v', ARGS_STRING, &o.versions_dir, "DIR",
@@ -97,6 +100,8 @@ int cmd_serve(int argc, char **argv)
          "largest body of a request, all together 64 times as much; default 1048576"},
         {"refresh-ms", 0, ARGS_INT, &o.refresh_ms, "MS",
          "time between two looks for a newer version; default 100"},
+        {"precision", 0, ARGS_STRING, &precision, "NAME",
+         "f32, or int16: half the time, where the processor has AVX-512 VNNI; default f32"},
         {"drain", 0, ARGS_INT, &drain_s, "SECONDS",
          "at SIGTERM, for requests that have been begun; default 10"},
         {"tls-cert", 0, ARGS_STRING, &o.http.tls_cert, "FILE", "PEM: certificate and its chain"},
@@ -110,6 +115,10 @@ int cmd_serve(int argc, char **argv)
     const char *wrong = check(&o, threads, body_max, connections, drain_s);
     if (wrong != NULL) {
         (void)fprintf(stderr, "undine serve: %s\n", wrong);
+        return EXIT_USAGE;
+    }
+    if (precision_parse(&o.precision, precision, &err) < 0) {
+        (void)fprintf(stderr, "undine serve: %s\n", err.msg);
         return EXIT_USAGE;
     }
     o.http.threads = (uint32_t)threads;

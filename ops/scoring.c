@@ -6,6 +6,7 @@
 #include "ops/http_problem.h"
 #include "ops/log.h"
 #include "ops/metrics_text.h"
+#include "ops/precision.h"
 #include "ops/score_json.h"
 #include "scorer/scorer.h"
 
@@ -84,7 +85,7 @@ static void look(void *payload)
     struct undine_scorer *scorer = atomic_load(&s->scorer);
     int rc = UNDINE_OK;
     if (scorer == NULL) {
-        rc = undine_scorer_open(&scorer, s->opt.versions_dir, &err);
+        rc = undine_scorer_open_with(&scorer, s->opt.versions_dir, s->opt.precision, &err);
         if (rc == UNDINE_OK) {
             atomic_store(&s->scorer, scorer);
         }
@@ -348,6 +349,10 @@ static bool contexts_open(struct scoring *s)
 
 int scoring_open(struct scoring **out, const struct scoring_options *opt, struct undine_err *err)
 {
+    int rc = precision_check(opt->precision, err);
+    if (rc != UNDINE_OK) {
+        return rc;
+    }
     struct scoring *s = calloc(1, sizeof *s);
     if (s == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for scoring");
@@ -356,8 +361,7 @@ int scoring_open(struct scoring **out, const struct scoring_options *opt, struct
     s->data_digest = opt->users != NULL ? schema_data_digest(opt->users->schema) : 0;
     (void)pthread_mutex_init(&s->mutex, NULL);
     (void)pthread_cond_init(&s->looked, NULL);
-    int rc =
-        contexts_open(s) ? UNDINE_OK : undine_err_set(err, UNDINE_ENOMEM, "no memory for scoring");
+    rc = contexts_open(s) ? UNDINE_OK : undine_err_set(err, UNDINE_ENOMEM, "no memory for scoring");
     if (rc == UNDINE_OK && !opt->on_demand) {
         rc = ticker_start(&s->follower, look, s, (int)opt->refresh_ms, err);
     }

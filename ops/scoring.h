@@ -12,6 +12,7 @@
 
 #include "ops/http.h"
 #include "ops/live_users.h"
+#include "scorer/undine.h"
 
 #include <stdbool.h>
 
@@ -19,6 +20,7 @@ struct scoring_options {
     const char *versions_dir; /* borrowed */
     uint32_t threads;
     int64_t refresh_ms;
+    enum undine_precision precision;
     bool on_demand; /* open with the first request */
     /* Whose sequences are joined where a request names a user and no `sequences`; NULL = nobody's:
      * borrowed. */
@@ -27,7 +29,7 @@ struct scoring_options {
 
 struct scoring;
 /* Where nothing is published yet, or nothing usable, it goes on looking.  UNDINE_ENOMEM, UNDINE_EIO
- * (no thread). */
+ * (no thread), UNDINE_ECONFIG where this processor has no use for the precision. */
 int scoring_open(struct scoring **out, const struct scoring_options *opt, struct undine_err *err);
 void scoring_close(struct scoring *s); /* NULL is fine; no handler may run */
 

@@ -86,7 +86,8 @@ static int open_all(struct serve *s, const struct serve_options *opt, struct und
 {
     const struct scoring_options scoring = {.versions_dir = opt->versions_dir,
                                             .threads = opt->http.threads,
-                                            .refresh_ms = opt->refresh_ms};
+                                            .refresh_ms = opt->refresh_ms,
+                                            .precision = opt->precision};
     if (access(opt->versions_dir, R_OK | X_OK) != 0) {
         return undine_err_sys(err, UNDINE_ENOTFOUND, errno, "directory of versions `%s`",
                               opt->versions_dir);

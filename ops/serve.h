@@ -6,10 +6,12 @@
 #define UNDINE_OPS_SERVE_H
 
 #include "ops/http.h"
+#include "scorer/undine.h"
 
 struct serve_options {
     const char *versions_dir; /* borrowed */
     int64_t refresh_ms;       /* between two looks at CURRENT */
+    enum undine_precision precision;
     struct http_options http; /* routes are set by serve_open */
 };
 

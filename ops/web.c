@@ -329,6 +329,8 @@ int web_attach(struct web *w, struct daemon *d, struct undine_err *err)
     struct scoring *scoring = NULL;
     const struct scoring_options options = {.versions_dir = w->versions.dir,
                                             .threads = w->config->http.threads,
+                                            .precision =
+                                                (enum undine_precision)w->config->http.precision,
                                             .refresh_ms = REFRESH_MS,
                                             .on_demand = true,
                                             .users = &w->users};

@@ -62,14 +62,16 @@ static json_t *rows(const struct manifest *m)
 }
 
 /* NULL where memory is out. */
-static char *describe(const struct manifest *m)
+static char *describe(const struct manifest *m, enum undine_precision precision)
 {
-    json_t *o = json_pack(
-        "{s:I, s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "version", (json_int_t)m->number,
-        "kind", m->is_delta ? "delta" : "full", "chain", (int)m->delta.n_chain, "digest", m->digest,
-        "trained_seq", (json_int_t)m->trained_seq, "examples", (json_int_t)m->examples,
-        "event_time_ms", (json_int_t)m->event_time_ms, "created_ms", (json_int_t)m->created_ms,
-        "rows", rows(m), "fields", fields(&m->schema), "sequences", sequences(&m->schema));
+    json_t *o =
+        json_pack("{s:I, s:s, s:i, s:s, s:I, s:I, s:I, s:I, s:s, s:o, s:o, s:o}", "version",
+                  (json_int_t)m->number, "kind", m->is_delta ? "delta" : "full", "chain",
+                  (int)m->delta.n_chain, "digest", m->digest, "trained_seq",
+                  (json_int_t)m->trained_seq, "examples", (json_int_t)m->examples, "event_time_ms",
+                  (json_int_t)m->event_time_ms, "created_ms", (json_int_t)m->created_ms,
+                  "precision", precision == UNDINE_PRECISION_INT16 ? "int16" : "f32", "rows",
+                  rows(m), "fields", fields(&m->schema), "sequences", sequences(&m->schema));
     char *text = o != NULL ? json_text_print(o, JSON_COMPACT) : NULL;
     json_decref(o);
     return text;
@@ -80,7 +82,7 @@ int undine_session_describe(struct undine_session *t, char *text, size_t size,
 {
     struct undine_err err = {0};
     struct image *image = session_pin(t);
-    char *whole = describe(&image->reader->manifest);
+    char *whole = describe(&image->reader->manifest, t->scorer->precision);
     session_unpin(t);
     if (whole == NULL) {
         int rc = undine_err_set(&err, UNDINE_ENOMEM, "no memory to describe a version");

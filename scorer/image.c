@@ -4,8 +4,8 @@
 
 #include <stdlib.h>
 
-int image_open_beside(struct image **out, const char *dir, const char *name,
-                      const struct image *near, struct undine_err *err)
+int image_open(struct image **out, const char *dir, const char *name,
+               enum undine_precision precision, const struct image *near, struct undine_err *err)
 {
     struct image *image = calloc(1, sizeof *image);
     if (image == NULL) {
@@ -22,6 +22,9 @@ int image_open_beside(struct image **out, const char *dir, const char *name,
     image->number = m->number;
     version_name(image->name, m->number);
     rc = version_model_open(&image->model, m, image->chain->dense, err);
+    if (rc == UNDINE_OK && precision == UNDINE_PRECISION_INT16) {
+        rc = model_lower(image->model, err);
+    }
     if (rc < 0) {
         (void)undine_err_prefix(err, "%s/%s", dir, name);
         image_close(image);
@@ -29,11 +32,6 @@ int image_open_beside(struct image **out, const char *dir, const char *name,
     }
     *out = image;
     return UNDINE_OK;
-}
-
-int image_open(struct image **out, const char *dir, const char *name, struct undine_err *err)
-{
-    return image_open_beside(out, dir, name, NULL, err);
 }
 
 void image_close(struct image *image)

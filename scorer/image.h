@@ -4,6 +4,7 @@
 #define UNDINE_SCORER_IMAGE_H
 
 #include "learner/model/version_chain.h"
+#include "scorer/undine.h"
 
 struct image {
     uint64_t number;
@@ -14,12 +15,11 @@ struct image {
     struct image *next; /* list of those that wait to be closed; under the scorer's mutex */
 };
 
-/* Version DIR/name.  Errors as version_chain_open, and UNDINE_ECORRUPT where its parameters are
- * not those of its model. */
-int image_open(struct image **out, const char *dir, const char *name, struct undine_err *err);
-/* The same, and what `near` (or NULL) has open already is shared with it. */
-int image_open_beside(struct image **out, const char *dir, const char *name,
-                      const struct image *near, struct undine_err *err);
+/* Version DIR/name; what `near` (or NULL) has open already is shared with it.  Errors as
+ * version_chain_open, UNDINE_ECORRUPT where its parameters are not those of its model, and
+ * UNDINE_ECONFIG where this processor has no use for the precision. */
+int image_open(struct image **out, const char *dir, const char *name,
+               enum undine_precision precision, const struct image *near, struct undine_err *err);
 void image_close(struct image *image); /* NULL-safe */
 
 #endif

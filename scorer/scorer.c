@@ -36,16 +36,17 @@ const char *undine_version_string(void)
 /* Open the published version, unless it is that of `near`: 1 = opened, 0 = it is that one.  A
  * version may be retired between the look at CURRENT and the opening; then CURRENT has moved, so
  * look again. */
-static int open_current(struct image **out, const char *dir, const struct image *near,
+static int open_current(struct image **out, const struct undine_scorer *s, const struct image *near,
                         struct undine_err *err)
 {
+    const char *dir = s->dir;
     char name[VERSION_NAME_MAX], again[VERSION_NAME_MAX];
     int rc = version_dir_current(dir, name, err);
     for (int i = 0; rc == UNDINE_OK; i++) {
         if (near != NULL && strcmp(name, near->name) == 0) {
             return 0;
         }
-        rc = image_open_beside(out, dir, name, near, err);
+        rc = image_open(out, dir, name, s->precision, near, err);
         if (rc == UNDINE_OK) {
             return 1;
         }
@@ -60,8 +61,9 @@ static int open_current(struct image **out, const char *dir, const struct image 
 
 /* The newest version that can be used among those that were published before the one in CURRENT and
  * not withdrawn since.  1 = opened, 0 = there is none. */
-static int open_published(struct image **out, const char *dir)
+static int open_published(struct image **out, const struct undine_scorer *s)
 {
+    const char *dir = s->dir;
     char name[VERSION_NAME_MAX];
     struct version_history h;
     uint64_t number = UINT64_MAX;
@@ -75,40 +77,51 @@ static int open_published(struct image **out, const char *dir)
     for (number = version_history_before(&h, number); rc < 0 && number != 0;
          number = version_history_before(&h, number)) {
         version_name(name, number);
-        rc = image_open(out, dir, name, NULL);
+        rc = image_open(out, dir, name, s->precision, NULL, NULL);
     }
     version_history_release(&h);
     return rc == UNDINE_OK;
 }
 
 /* Something is published, and it is not whole. */
-static int open_any(struct image **out, const char *dir, struct undine_err *err)
+static int open_any(struct image **out, const struct undine_scorer *s, struct undine_err *err)
 {
-    int rc = open_current(out, dir, NULL, err);
+    int rc = open_current(out, s, NULL, err);
     bool published =
-        version_dir_current(dir, (char[VERSION_NAME_MAX]){0}, NULL) != UNDINE_ENOTFOUND;
+        version_dir_current(s->dir, (char[VERSION_NAME_MAX]){0}, NULL) != UNDINE_ENOTFOUND;
     if ((rc == UNDINE_ECORRUPT || rc == UNDINE_ENOTFOUND) && published) {
-        return open_published(out, dir) ? UNDINE_OK : rc;
+        return open_published(out, s) ? UNDINE_OK : rc;
     }
     return rc;
 }
 
-int undine_scorer_open(struct undine_scorer **out, const char *versions_dir,
-                       struct undine_error *error)
+static int check_precision(enum undine_precision precision, struct undine_err *err)
+{
+    if (precision != UNDINE_PRECISION_F32 && precision != UNDINE_PRECISION_INT16) {
+        return undine_err_set(err, UNDINE_EINVAL, "precision %d is none that this library knows",
+                              (int)precision);
+    }
+    return UNDINE_OK;
+}
+
+int undine_scorer_open_with(struct undine_scorer **out, const char *versions_dir,
+                            enum undine_precision precision, struct undine_error *error)
 {
     struct undine_err err = {0};
     struct image *image = NULL;
     struct undine_scorer *s = calloc(1, sizeof *s);
-    int rc = UNDINE_OK;
     if (s == NULL) {
-        rc = undine_err_set(&err, UNDINE_ENOMEM, "no memory for a scorer");
+        int rc = undine_err_set(&err, UNDINE_ENOMEM, "no memory for a scorer");
         return scorer_error(error, &err, rc);
     }
-    if (snprintf(s->dir, sizeof s->dir, "%s", versions_dir) >= (int)sizeof s->dir) {
+    s->precision = precision;
+    int rc = check_precision(precision, &err);
+    if (rc == UNDINE_OK &&
+        snprintf(s->dir, sizeof s->dir, "%s", versions_dir) >= (int)sizeof s->dir) {
         rc = undine_err_set(&err, UNDINE_EINVAL, "the path of the versions is too long");
     }
     if (rc == UNDINE_OK) {
-        rc = open_any(&image, s->dir, &err);
+        rc = open_any(&image, s, &err);
     }
     if (rc < 0) {
         free(s);
@@ -119,6 +132,12 @@ int undine_scorer_open(struct undine_scorer **out, const char *versions_dir,
     atomic_init(&s->number, image->number);
     *out = s;
     return UNDINE_OK;
+}
+
+int undine_scorer_open(struct undine_scorer **out, const char *versions_dir,
+                       struct undine_error *error)
+{
+    return undine_scorer_open_with(out, versions_dir, UNDINE_PRECISION_F32, error);
 }
 
 static bool is_pinned(const struct undine_scorer *s, const struct image *image)
@@ -163,7 +182,7 @@ int undine_scorer_refresh(struct undine_scorer *s, struct undine_error *error)
     struct undine_err err = {0};
     struct image *image = NULL, *old = NULL;
     /* Only this call takes images away, so the one in use stays for its length. */
-    int rc = open_current(&image, s->dir, atomic_load(&s->current), &err);
+    int rc = open_current(&image, s, atomic_load(&s->current), &err);
     if (rc > 0) {
         old = atomic_exchange(&s->current, image);
         atomic_store(&s->number, image->number);

@@ -43,6 +43,7 @@ struct undine_session {
 
 struct undine_scorer {
     char dir[VERSION_PATH_MAX];
+    enum undine_precision precision;
     _Atomic(struct image *) current;
     _Atomic uint64_t number; /* of current, for those that do not pin */
     pthread_mutex_t mutex;

@@ -70,6 +70,15 @@ struct undine_error {
     char message[UNDINE_SCORER_MSG_MAX]; /* UTF-8 where paths and names are; ends with a NUL */
 };
 
+/* What the dense part of a model (activation unit and MLP) is computed in. */
+enum undine_precision {
+    UNDINE_PRECISION_F32 = 0, /* floats of 32 bits: as it was trained */
+    /* Products in 16-bit integers, made when a version is opened, the rest in 32 bits: about half
+     * the time, for processors with AVX-512 VNNI (Intel from 2019 on, AMD from Zen 4 on).
+     * Probabilities differ in about the fourth digit; docs/scorers.md says what it costs. */
+    UNDINE_PRECISION_INT16 = 1
+};
+
 struct undine_scorer;
 struct undine_session;
 
@@ -109,6 +118,11 @@ struct undine_request {          /* one user in one context, and n candidates */
  * parameters.  Memory is the mapped files'. */
 UNDINE_API int undine_scorer_open(struct undine_scorer **out, const char *versions_dir,
                                   struct undine_error *err);
+
+/* The same, computing in that precision, now and after every refresh.  Errors: as above, and CONFIG
+ * where this processor has no use for it, ARGUMENT where it is none of the above. */
+UNDINE_API int undine_scorer_open_with(struct undine_scorer **out, const char *versions_dir,
+                                       enum undine_precision precision, struct undine_error *err);
 
 /* Look whether another version is published, and swap if it validates: 1 = swapped, 0 = unchanged,
  * < 0 = error, and the version in use stays in use.
@@ -158,13 +172,12 @@ UNDINE_API void undine_session_cut(const struct undine_session *t, uint64_t *val
 
 /* What the version in use is and expects, as a JSON object: `version`, `kind` (full or delta),
  * `chain` (how many versions a delta needs), `digest`, `trained_seq`, `examples`, `event_time_ms`,
- * `created_ms` (milliseconds since 1970 UTC), `rows` by table, `fields`
- * (`name`, `group`: user, candidate or context, `values_max`, `user_id`) and `sequences` (`name`,
- * `length`, `fields`).  Members may be added.
- * Threads: the session's, since the version is held for the call; does not change what
- * undine_session_version says.
- * Results: bytes of the text without its NUL; text (size bytes) gets it only if it fits with its
- * NUL, so that {NULL, 0} asks for the size.  A swap may come between two calls: compare again.
+ * `created_ms` (milliseconds since 1970 UTC), `precision` (f32 or int16: what this scorer computes
+ * in), `rows` by table, `fields` (`name`, `group`: user, candidate or context, `values_max`,
+ * `user_id`) and `sequences` (`name`, `length`, `fields`).  Members may be added. Threads: the
+ * session's, since the version is held for the call; does not change what undine_session_version
+ * says. Results: bytes of the text without its NUL; text (size bytes) gets it only if it fits with
+ * its NUL, so that {NULL, 0} asks for the size.  A swap may come between two calls: compare again.
  * Errors: NO_MEMORY.  Cost: microseconds, and allocations. */
 UNDINE_API int undine_session_describe(struct undine_session *t, char *text, size_t size,
                                        struct undine_error *err);

@@ -11,6 +11,8 @@ undine_model_test(test_model_reference unit/test_model_reference.c support/model
   support/toy_batch.c)
 undine_model_test(test_model_kernels unit/test_model_kernels.c)
 undine_model_test(test_model_dice unit/test_model_dice.c)
+undine_test(test_low_kernels SOURCES unit/test_low_kernels.c LIBS undine_model m LABELS fast)
+undine_test(test_low_scores SOURCES property/test_low_scores.c support/toy_batch.c LIBS undine_model m LABELS fast)
 undine_test(test_json_text SOURCES unit/test_json_text.c LIBS undine_model PkgConfig::JANSSON LABELS fast)
 undine_test(test_model_options SOURCES unit/test_model_options.c support/toy_batch.c
   LIBS undine_model m LABELS fast)

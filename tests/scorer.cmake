@@ -13,6 +13,9 @@ set(scorer_support support/version_fixture.c support/direct_score.c support/rand
 undine_test(test_scorer SOURCES unit/test_scorer.c ${scorer_support}
   LIBS undine_scorer_static undine_learner LABELS fast)
 undine_count_allocations(test_scorer)
+undine_test(test_scorer_precision SOURCES unit/test_scorer_precision.c support/version_fixture.c
+  support/random_request.c LIBS undine_scorer_static undine_learner m LABELS fast)
+undine_count_allocations(test_scorer_precision)
 undine_test(test_scorer_swap SOURCES unit/test_scorer_swap.c ${scorer_support}
   LIBS undine_scorer_static undine_learner LABELS fast)
 undine_test(test_scorer_chain SOURCES unit/test_scorer_chain.c support/chain_world.c ${scorer_support}

@@ -2,12 +2,19 @@
 
 #include "learner/model/bag.h"
 #include "learner/model/linear.h"
+#include "learner/model/low.h"
 #include "learner/model/options.h"
 #include "learner/model/sequence.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* The dense part in integers: model_lower. */
+struct low_model {
+    struct low_tower mlp;
+    struct low_unit unit[SCHEMA_SEQUENCES_MAX];
+};
 
 struct model {
     struct schema schema;
@@ -23,6 +30,7 @@ struct model {
     struct tower mlp;
     struct params params;
     real *values, *grads;
+    struct low_model *low; /* NULL = none */
 };
 
 struct model_scratch {
@@ -30,6 +38,7 @@ struct model_scratch {
     struct buffer x, dx; /* (B, x_stride) */
     struct sequence_scratch sequence[SCHEMA_SEQUENCES_MAX];
     struct tower_scratch mlp;
+    struct low_tower_scratch low_mlp;
     uint32_t n_trained; /* B of the forward in training that backward may follow */
 };
 
@@ -118,9 +127,21 @@ int model_open(struct model **out, const struct schema *schema, const struct mod
     return UNDINE_OK;
 }
 
+static void low_close(struct low_model *low)
+{
+    for (uint32_t i = 0; low != NULL && i < SCHEMA_SEQUENCES_MAX; i++) {
+        low_unit_release(&low->unit[i]);
+    }
+    if (low != NULL) {
+        low_tower_release(&low->mlp);
+    }
+    free(low);
+}
+
 void model_close(struct model *m)
 {
     if (m != NULL) {
+        low_close(m->low);
         free(m->values);
         free(m->grads);
         free(m);
@@ -135,6 +156,47 @@ void model_set_product(struct model *m, bool (*product)(const struct gemm *))
 void model_set_workers(struct model *m, struct workers *w)
 {
     m->workers = w;
+}
+
+int model_lower_by(struct model *m, const struct low_kernels *kernels, struct undine_err *err)
+{
+    UNDINE_ASSERT(m->low == NULL);
+    struct low_model *low = calloc(1, sizeof *low);
+    bool ok = low != NULL && low_tower_open(&low->mlp, &m->mlp, m->values, kernels, m->k);
+    for (uint32_t i = 0; ok && i < m->schema.n_sequences; i++) {
+        ok = !m->sequence[i].din ||
+             low_unit_open(&low->unit[i], &m->sequence[i].unit, m->values, kernels, m->k);
+    }
+    if (!ok) {
+        low_close(low);
+        return undine_err_set(err, UNDINE_ENOMEM, "model: out of memory for its integers");
+    }
+    m->low = low;
+    for (uint32_t i = 0; i < m->schema.n_sequences; i++) {
+        m->sequence[i].low = m->sequence[i].din ? &low->unit[i] : NULL;
+    }
+    return UNDINE_OK;
+}
+
+bool model_lowers(void)
+{
+    return low_kernels_available(1) != NULL;
+}
+
+int model_lower_check(struct undine_err *err)
+{
+    if (model_lowers()) {
+        return UNDINE_OK;
+    }
+    return undine_err_set(err, UNDINE_ECONFIG,
+                          "precision int16 needs a processor with AVX-512 VNNI, which this one has "
+                          "not, and would be slower than f32 without: use f32");
+}
+
+int model_lower(struct model *m, struct undine_err *err)
+{
+    int rc = model_lower_check(err);
+    return rc == UNDINE_OK ? model_lower_by(m, low_kernels_available(0), err) : rc;
 }
 
 const struct model_param *model_params(const struct model *m, size_t *n)
@@ -191,6 +253,7 @@ void model_scratch_close(struct model_scratch *s)
         sequence_scratch_release(&s->sequence[i]);
     }
     tower_scratch_release(&s->mlp);
+    low_tower_scratch_release(&s->low_mlp);
     free(s);
 }
 
@@ -221,6 +284,9 @@ static bool forward_x(const struct model *m, struct model_scratch *s, const stru
 static bool forward_mlp(const struct model *m, struct model_scratch *s, const struct pass *pass,
                         real *logit, size_t n)
 {
+    if (m->low != NULL) {
+        return low_tower_forward(&m->low->mlp, &s->low_mlp, s->x.data, m->x_stride, logit, n);
+    }
     real *s_0 = tower_input(&m->mlp, &s->mlp, n);
     if (s_0 == NULL || !tower_prepare(&m->mlp, &s->mlp, pass, true)) {
         return false;
@@ -268,6 +334,7 @@ static int forward(const struct model *m, real *statistics, struct model_scratch
 int model_forward(struct model *m, struct model_scratch *s, const struct batch *batch,
                   enum model_mode mode, real *logit, struct undine_err *err)
 {
+    UNDINE_ASSERT(mode == MODEL_SERVE || m->low == NULL);
     return forward(m, mode == MODEL_TRAIN ? m->values : NULL, s, batch, logit, err);
 }
 

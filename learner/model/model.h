@@ -81,6 +81,7 @@ uint32_t model_row_width(const struct schema *schema, const struct model_options
 
 struct model;
 struct gemm;
+struct low_kernels;
 struct workers;
 /* What model_open would refuse of them: UNDINE_ECONFIG with the name and value at fault. */
 int model_check(const struct schema *schema, const struct model_options *opt,
@@ -94,6 +95,15 @@ void model_set_product(struct model *m, bool (*product)(const struct gemm *g));
 /* Training shares its loops among these threads, borrowed; NULL, as after model_open: the
  * caller alone.  Equal bits for any number of workers.  Serving never uses them. */
 void model_set_workers(struct model *m, struct workers *w);
+
+/* From now on score with the dense parameters as they are in 16-bit integers (low.h): once, after
+ * which the model is not trained and its values do not change.  UNDINE_ECONFIG where this processor
+ * would not be faster (model_lowers), UNDINE_ENOMEM. */
+int model_lower(struct model *m, struct undine_err *err);
+bool model_lowers(void);
+int model_lower_check(struct undine_err *err); /* the same, with the reason */
+/* The same with these kernels, whatever they cost: for tests. */
+int model_lower_by(struct model *m, const struct low_kernels *kernels, struct undine_err *err);
 
 const struct model_param *model_params(const struct model *m, size_t *n);
 real *model_values(struct model *m); /* all parameters and statistics, one block */

@@ -70,6 +70,7 @@ void sequence_scratch_release(struct sequence_scratch *s)
     buffer_release(&s->sum);
     shards_release(&s->shards);
     unit_scratch_release(&s->unit);
+    low_unit_scratch_release(&s->low);
 }
 
 /* ---- weights of the steps ----------------------------------------------------------------- */
@@ -228,6 +229,9 @@ static bool forward_weights(const struct sequence *q, struct sequence_scratch *s
             a[i] = 1;
         }
         return true;
+    }
+    if (q->low != NULL) {
+        return low_unit_forward(q->low, &s->low, u, a);
     }
     return unit_forward(&q->unit, &s->unit, pass, u, a);
 }

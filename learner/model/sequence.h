@@ -10,6 +10,7 @@
 
 #include "learner/model/batch.h"
 #include "learner/model/cross.h"
+#include "learner/model/low.h"
 #include "learner/model/unit.h"
 
 struct sequence {
@@ -25,9 +26,10 @@ struct sequence {
         enum schema_pool pool;
         size_t x; /* where the candidate's pooled field stands in x */
     } field[SCHEMA_STEP_FIELDS_MAX];
-    size_t x;           /* where v goes in x */
-    struct cross cross; /* what x holds of the sequence beside v */
-    struct unit unit;   /* din */
+    size_t x;                   /* where v goes in x */
+    struct cross cross;         /* what x holds of the sequence beside v */
+    struct unit unit;           /* din */
+    const struct low_unit *low; /* the unit in integers, used in its place; NULL = none */
 };
 
 struct sequence_scratch {
@@ -40,6 +42,7 @@ struct sequence_scratch {
     struct shards shards; /* backward */
     bool rows_done;       /* backward: the steps' gradients are in those of the rows already */
     struct unit_scratch unit;
+    struct low_unit_scratch low;
 };
 
 /* field_x: where each field of the schema stands in x.  Declares "unit.<name>.…" for din. */

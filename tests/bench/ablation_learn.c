@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct run {
     const struct ablation_stream *s;
@@ -66,6 +67,18 @@ static int score_batch(struct run *r, struct trainer *copy, uint64_t first, stru
     return rc;
 }
 
+/* Before they are overwritten: the scores of the rest by the same model in other numbers. */
+static double farthest(const struct run *r, const struct metrics_row *other)
+{
+    double most = 0.0;
+    for (uint64_t i = r->n_learned; i < r->s->n; i++) {
+        double apart = fabs((double)model_sigmoid(r->rows[i].logit) -
+                            (double)model_sigmoid(other[i - r->n_learned].logit));
+        most = apart > most ? apart : most;
+    }
+    return most;
+}
+
 static int score_rest(struct run *r, struct trainer *copy, struct undine_err *err)
 {
     const struct ablation_stream *s = r->s;
@@ -88,9 +101,30 @@ static int score_rest(struct run *r, struct trainer *copy, struct undine_err *er
     return rc;
 }
 
+static int score_int16(struct run *r, struct trainer *copy, struct ablation_result *out,
+                       struct undine_err *err)
+{
+    uint64_t n = r->s->n - r->n_learned;
+    struct metrics_row *f32 = calloc(n > 0 ? n : 1, sizeof *f32);
+    if (f32 == NULL) {
+        return no_memory(err);
+    }
+    memcpy(f32, r->rows + r->n_learned, n * sizeof *f32);
+    int rc = model_lower(copy->model, err);
+    if (rc == UNDINE_OK) {
+        rc = score_rest(r, copy, err);
+    }
+    if (rc == UNDINE_OK) {
+        out->held_int16 = score(r, r->n_learned, r->s->n);
+        out->int16_apart = farthest(r, f32);
+    }
+    free(f32);
+    return rc;
+}
+
 /* A scorer gives an id that it does not know its initial row (scorer/request.c); in a copy of the
  * trainer the same row is made, and goes with the copy. */
-static int score_held(struct run *r, struct ablation_score *out, struct undine_err *err)
+static int score_held(struct run *r, struct ablation_result *out, struct undine_err *err)
 {
     struct trainer *copy = NULL;
     struct snapshot *snapshot = NULL;
@@ -105,7 +139,8 @@ static int score_held(struct run *r, struct ablation_score *out, struct undine_e
         rc = score_rest(r, copy, err);
     }
     if (rc == UNDINE_OK) {
-        *out = score(r, r->n_learned, r->s->n);
+        out->held = score(r, r->n_learned, r->s->n);
+        rc = model_lowers() ? score_int16(r, copy, out, err) : UNDINE_OK;
     }
     trainer_close(copy);
     snapshot_free(snapshot);
@@ -144,7 +179,7 @@ static int tell(struct run *r, uint64_t learned, struct undine_err *err)
         out.second = score(r, learned / 2, learned);
     }
     if (out.held_out) {
-        rc = score_held(r, &out.held, err);
+        rc = score_held(r, &out, err);
     } else {
         rc = model_digest_of(r, &out.model_digest, err);
     }

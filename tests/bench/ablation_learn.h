@@ -27,6 +27,10 @@ struct ablation_result { /* of one pass, or of a point in it */
     /* Progressive: this pass so far, and (at its end) of its first and second half. */
     struct ablation_score all, first, second;
     struct ablation_score held;
+    /* The same examples with the same model in 16-bit integers (low.h), and how far a click's
+     * probability went at most; `held_int16.n` is 0 where this processor does not do so. */
+    struct ablation_score held_int16;
+    double int16_apart;
     double seconds; /* spent in batches, all passes */
     uint64_t rows, batches_skipped, example_digest;
     struct hash128 model_digest; /* at the end of a pass without held-out part */

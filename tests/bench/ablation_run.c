@@ -47,7 +47,7 @@ static json_t *score_json(const struct ablation_score *s)
 
 static int print_json(json_t *o, struct undine_err *err)
 {
-    char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(7));
+    char *text = json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(10));
     json_decref(o);
     if (text == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for a result");
@@ -81,6 +81,10 @@ static int print_result(void *payload, const struct ablation_result *r, struct u
     }
     if (r->held_out) {
         (void)json_object_set_new(o, "held", score_json(&r->held));
+        if (r->held_int16.n > 0) {
+            (void)json_object_set_new(o, "held_int16", score_json(&r->held_int16));
+            put_real(o, "int16_apart", r->int16_apart);
+        }
     } else {
         hash128_hex(digest, r->model_digest);
         (void)json_object_set_new(o, "model_digest", json_string(digest));

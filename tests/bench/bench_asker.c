@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 int bench_asker_open(struct bench_asker *a, const struct bench_world *w, const char *dir,
-                     struct undine_err *err)
+                     enum undine_precision precision, struct undine_err *err)
 {
     struct undine_error why = {0};
     *a = (struct bench_asker){.world = w};
@@ -13,7 +13,7 @@ int bench_asker_open(struct bench_asker *a, const struct bench_world *w, const c
     if (a->prob == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for scores");
     }
-    if (undine_scorer_open(&a->scorer, dir, &why) < 0 ||
+    if (undine_scorer_open_with(&a->scorer, dir, precision, &why) < 0 ||
         undine_session_open(&a->session, a->scorer, &why) < 0) {
         bench_asker_close(a);
         return undine_err_set(err, why.code, "%s", why.message);
@@ -28,8 +28,7 @@ void bench_asker_close(struct bench_asker *a)
     free(a->prob);
 }
 
-/* One call; returns whether it failed. */
-static bool ask(struct bench_asker *a, struct latency *l)
+bool bench_asker_ask_one(struct bench_asker *a, struct latency *l)
 {
     uint32_t n = a->world->opt.candidates;
     const struct undine_request *r = &a->world->request[a->at];
@@ -45,7 +44,7 @@ uint64_t bench_asker_ask(struct bench_asker *a, struct latency *l, double second
     uint64_t failed = 0;
     int64_t end = clock_monotonic_ns() + (int64_t)(seconds * 1e9);
     while (clock_monotonic_ns() < end) {
-        failed += ask(a, l);
+        failed += bench_asker_ask_one(a, l);
     }
     return failed;
 }
@@ -54,7 +53,7 @@ uint64_t bench_asker_ask_n(struct bench_asker *a, struct latency *l, uint64_t n)
 {
     uint64_t failed = 0;
     for (uint64_t i = 0; i < n; i++) {
-        failed += ask(a, l);
+        failed += bench_asker_ask_one(a, l);
     }
     return failed;
 }

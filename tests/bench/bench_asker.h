@@ -15,11 +15,13 @@ struct bench_asker {
 
 /* A scorer of DIR with one session. */
 int bench_asker_open(struct bench_asker *a, const struct bench_world *w, const char *dir,
-                     struct undine_err *err);
+                     enum undine_precision precision, struct undine_err *err);
 void bench_asker_close(struct bench_asker *a);
 /* For so long; returns the calls that failed, or gave what is no probability. */
 uint64_t bench_asker_ask(struct bench_asker *a, struct latency *l, double seconds);
-/* The same, n times. */
+/* One call; returns whether it failed. */
+bool bench_asker_ask_one(struct bench_asker *a, struct latency *l);
+/* n calls; returns those that failed. */
 uint64_t bench_asker_ask_n(struct bench_asker *a, struct latency *l, uint64_t n);
 
 #endif

@@ -11,13 +11,21 @@
 #include "tests/bench/bench_world.h"
 #include "tests/bench/latency.h"
 
-struct bench_score_result {
+enum { BENCH_SCORE_PRECISIONS = 2 };
+
+struct bench_score_timing {
     struct latency latency;
+    double cpu_us; /* processor time of a call, mean */
+};
+
+struct bench_score_result {
+    struct bench_score_timing of[BENCH_SCORE_PRECISIONS];
     uint64_t failed, bytes; /* bytes: model.safetensors and train.safetensors */
-    double cpu_us;          /* processor time of a call, mean */
 };
 
 struct bench_score_amount {
+    enum undine_precision precision[BENCH_SCORE_PRECISIONS]; /* request by request in turns */
+    uint32_t n_precisions;
     double seconds;    /* after a warm-up of a quarter of it */
     uint64_t requests; /* above 0: so many instead, without a warm-up */
 };

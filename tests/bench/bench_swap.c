@@ -173,7 +173,7 @@ static int run(struct swap *s, const struct bench_world *w, struct undine_err *e
         rc = bench_world_publish(s->dir, s->cycle[0].name, err);
     }
     if (rc == UNDINE_OK) {
-        rc = bench_asker_open(&s->asker, w, s->dir, err);
+        rc = bench_asker_open(&s->asker, w, s->dir, UNDINE_PRECISION_F32, err);
     }
     if (rc < 0) {
         return rc;

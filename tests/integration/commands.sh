@@ -185,6 +185,20 @@ assert o["busy"]["learner"] > 0 and all(x >= 0 for x in o["busy"].values()), o' 
 run 1 bench end-to-end --events 1000 --users 200 --dir "$tmp"
 says stderr "expected at least 20000"
 run 2 bench end-to-end --negatives 0
+# Both precisions in turns where the processor has both, and each alone.
+if grep -q avx512_vnni /proc/cpuinfo; then
+  run 0 bench score --candidates 20 --history 5 --rows 1000 --seconds 0.05 --dir "$tmp" --precision both
+  says stdout '"precision":"f32"'
+  says stdout '"int16":{"n":'
+  says stdout '"times_faster":'
+  run 0 bench score --candidates 20 --history 5 --rows 1000 --requests 3 --dir "$tmp" --precision int16
+  says stdout '"precision":"int16"'
+else
+  run 1 bench score --candidates 20 --history 5 --rows 1000 --seconds 0.05 --dir "$tmp" --precision int16
+  says stderr "AVX-512 VNNI"
+fi
+run 2 bench score --precision int4
+says stderr "--precision is \`int4\`, expected f32, int16 or both"
 run 2 bench score --unit wide
 says stderr "--unit is \`wide\`, expected paper or official"
 run 2 bench swap --rounds 0

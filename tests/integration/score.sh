@@ -40,6 +40,23 @@ assert empty == none == steps_of_nothing == absent
 assert len(thousand) == 1000 and thousand == backwards[::-1] and thousand[5:6] == absent
 END
 
+# Another precision: near, and not the same; refused by its reason where the processor has no use for it.
+if grep -q avx512_vnni /proc/cpuinfo; then
+    "$UNDINE" score --versions "$tmp/versions" --input "$tmp/many" --precision int16 >"$tmp/int16"
+    python3 - "$tmp/out" "$tmp/int16" <<'END'
+import json, sys
+f32, int16 = [[p for line in open(f) for p in json.loads(line)["scores"]] for f in sys.argv[1:]]
+assert len(f32) == len(int16) and f32 != int16
+assert all(abs(a - b) < 1e-3 for a, b in zip(f32, int16))
+END
+elif "$UNDINE" score --versions "$tmp/versions" --input "$tmp/many" --precision int16 2>"$tmp/err"; then
+    echo "int16 without AVX-512 VNNI" && exit 1
+else
+    grep -q "AVX-512 VNNI" "$tmp/err"
+fi
+"$UNDINE" score --versions "$tmp/versions" --input "$tmp/many" --precision int4 2>"$tmp/err" && exit 1
+grep -q '`int4`: expected f32 or int16' "$tmp/err"
+
 expect_refused() { # request, words of the error
     local code=0
     printf '%s\n{}\n' "$1" | "$UNDINE" score --versions "$tmp/versions" --input - >"$tmp/out" 2>"$tmp/err" || code=$?

@@ -96,6 +96,19 @@ assert answer.startswith(b"HTTP/1.1 200") and b"Connection: close" in answer and
 END
 wait "$pid" || fail "after SIGTERM it ended with $?"
 
+# In integers, where the processor has a use for them, it says what `undine score` says then.
+if grep -q avx512_vnni /proc/cpuinfo; then
+  start --threads 2 --precision int16
+  url=http://127.0.0.1:$port
+  wait_for "a version in int16" status /readyz 200
+  "$UNDINE" score --versions "$tmp/versions" --input "$tmp/requests" --precision int16 > "$tmp/int16"
+  "$UNDINE" score --versions "$tmp/versions" --input "$tmp/requests" > "$tmp/answers"
+  cmp -s "$tmp/int16" "$tmp/answers" && fail "int16 gives the bits of f32"
+  python3 "$client" same "$url" "$tmp/requests" "$tmp/int16"
+  kill -TERM "$pid"
+  wait "$pid" || fail "after SIGTERM it ended with $?"
+fi
+
 # TLS.
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$tmp/key.pem" -out "$tmp/cert.pem" -days 2 \
   -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 2> /dev/null
@@ -120,6 +133,7 @@ expect_exit() { # code, words, options...
 expect_exit 2 '--versions is required'
 expect_exit 1 nowhere --versions "$tmp/nowhere"
 expect_exit 2 '--threads' --versions "$tmp/versions" --threads 0
+expect_exit 2 'expected f32 or int16' --versions "$tmp/versions" --precision bf16
 expect_exit 2 'go together' --versions "$tmp/versions" --tls-cert "$tmp/cert.pem"
 expect_exit 2 'HOST:PORT' --versions "$tmp/versions" --listen 1234
 expect_exit 1 nothing.pem --versions "$tmp/versions" --listen 127.0.0.1:0 --tls-cert "$tmp/nothing.pem" --tls-key "$tmp/key.pem"

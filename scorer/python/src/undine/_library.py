@@ -52,7 +52,7 @@ def _places() -> Iterator[Tuple[str, str]]:
 def _declare(lib: ctypes.CDLL) -> ctypes.CDLL:
     pointer, error = ctypes.c_void_p, ctypes.POINTER(Error)
     handle = ctypes.POINTER(ctypes.c_void_p)
-    lib.undine_scorer_open.argtypes = [handle, ctypes.c_char_p, error]
+    lib.undine_scorer_open_with.argtypes = [handle, ctypes.c_char_p, ctypes.c_int, error]
     lib.undine_scorer_refresh.argtypes = [pointer, error]
     lib.undine_scorer_version.argtypes = [pointer]
     lib.undine_scorer_version.restype = ctypes.c_uint64
