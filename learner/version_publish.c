@@ -209,6 +209,14 @@ int version_refuse(const char *dir, const struct version_info *info, const char 
     return rc;
 }
 
+/* It, or the delta whose model it is under another number. */
+static bool withdrawn(const struct version_history *h, const struct version_info *info)
+{
+    return version_history_standing(h, info->number) == VERSION_WITHDRAWN ||
+           (info->merged_from != 0 &&
+            version_history_standing(h, info->merged_from) == VERSION_WITHDRAWN);
+}
+
 /* CURRENT is whole and newer, or on hold: what may still be missing is a line. */
 static int republish(struct change *c, const struct version_info *newest,
                      const struct version_history *h, struct undine_err *err)
@@ -221,7 +229,7 @@ static int republish(struct change *c, const struct version_info *newest,
         bool noted = standing == VERSION_PUBLISHED;
         return noted ? UNDINE_OK : append(c->dir, line_of("publish", newest), err);
     }
-    bool may = !c->hold.held && !newest->refused && standing != VERSION_WITHDRAWN;
+    bool may = !c->hold.held && !newest->refused && !withdrawn(h, newest);
     if (may && (number < newest->number || !whole)) {
         return move_and_note(c->dir, newest, err);
     }

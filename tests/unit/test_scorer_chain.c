@@ -324,6 +324,29 @@ static void test_what_was_rolled_back_from_stays_away(void **state)
     version_chain_close(x.chain);
 }
 
+/* A merge that was under way when its version was rolled back from is that version again, under a
+ * number that nobody has withdrawn. */
+static void test_a_merge_does_not_bring_back_what_was_withdrawn(void **state)
+{
+    (void)state;
+    struct world x;
+    struct version_act act = {.at_ms = 5, .by = "test", .reason = "test"};
+    begin(&x, 4);
+    for (unsigned i = 0; i < 3; i++) {
+        chain_world_step(&x.w, 4);
+        publish(&x, true); /* 2 3 4 */
+    }
+    assert_int_equal(version_rollback(dir, 2, &act, NULL, NULL, NULL), UNDINE_OK);
+    merge(&x); /* 5, of 4 */
+    assert_int_equal(version_resume(dir, &act, NULL), 1);
+    assert_int_equal(version_republish(dir, &x.info, NULL), UNDINE_OK);
+    assert_int_equal(opened(), 2);
+    chain_world_step(&x.w, 4);
+    publish(&x, true);
+    assert_int_equal(opened(), 6);
+    version_chain_close(x.chain);
+}
+
 /* ---- eight threads ---- */
 
 enum { THREADS = 8, SWAPS = 40, SWAP_MS = 50 };
@@ -423,6 +446,7 @@ int main(void)
         CASE(test_what_goes_is_unknown_with_the_next_delta),
         CASE(test_a_chain_that_is_not_whole),
         CASE(test_what_was_rolled_back_from_stays_away),
+        CASE(test_a_merge_does_not_bring_back_what_was_withdrawn),
         CASE(test_8_threads_score_while_deltas_and_full_versions_come),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
