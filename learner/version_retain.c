@@ -1,6 +1,7 @@
 /* version_retain.c: which versions stay (version.h). */
 #include "base/fault.h"
 #include "learner/model/version_history.h"
+#include "learner/model/version_merged.h"
 #include "learner/version.h"
 #include "learner/version_files.h"
 #include "learner/version_hold.h"
@@ -23,6 +24,7 @@ struct retain {
     struct version_history history;
     uint64_t *number; /* (n) ascending */
     uint8_t *need;    /* (n) enum need */
+    bool *keep_it;    /* (n) */
     size_t n;
     unsigned for_restart, for_scorers; /* kept already */
     uint64_t group;                    /* full version of the newest delta kept for scorers */
@@ -41,26 +43,55 @@ static int retain_begin(struct retain *r, struct undine_err *err)
         (void)version_number(&r->current, name);
     }
     r->need = calloc(r->n + 1, sizeof *r->need);
-    if (r->need == NULL) {
+    r->keep_it = calloc(r->n + 1, sizeof *r->keep_it);
+    if (r->need == NULL || r->keep_it == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "no memory to list versions");
     }
     return version_history_tail(&r->history, r->dir, RETAIN_HISTORY_BYTES, err);
 }
 
+/* Place of a version that is there; r->n = it is not. */
+static size_t place_of(const struct retain *r, uint64_t number)
+{
+    size_t low = 0, high = r->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (r->number[middle] < number) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < r->n && r->number[low] == number ? low : r->n;
+}
+
+/* Where a link of the chain went when it was merged, a full version stands for it and those before
+ * it; its number may be above the delta's, and so behind us.  How many links it stands for. */
+static uint32_t mark_stand_in(struct retain *r, const struct manifest *m)
+{
+    uint32_t missing = 0, link = 0;
+    struct manifest_link merged;
+    while (missing < m->delta.n_chain && place_of(r, m->delta.chain[missing].number) < r->n) {
+        missing++;
+    }
+    if (missing == m->delta.n_chain ||
+        version_merged_find(r->dir, &m->delta, missing, &link, &merged, NULL) != 1) {
+        return 0;
+    }
+    size_t at = place_of(r, merged.number);
+    if (at < r->n) {
+        r->need[at] = NEED_FULL;
+        r->keep_it[at] = true;
+    }
+    return link + 1;
+}
+
 static void mark(struct retain *r, const struct manifest *m)
 {
-    for (uint32_t i = 0; i < m->delta.n_chain; i++) {
-        size_t low = 0, high = r->n;
-        while (low < high) {
-            size_t middle = low + (high - low) / 2;
-            if (r->number[middle] < m->delta.chain[i].number) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        if (low < r->n && r->number[low] == m->delta.chain[i].number) {
-            r->need[low] = i == 0 ? NEED_FULL : NEED_DELTA;
+    for (uint32_t i = mark_stand_in(r, m); i < m->delta.n_chain; i++) {
+        size_t at = place_of(r, m->delta.chain[i].number);
+        if (at < r->n) {
+            r->need[at] = i == 0 ? NEED_FULL : NEED_DELTA;
         }
     }
 }
@@ -150,9 +181,12 @@ static int retain(struct retain *r, struct undine_err *err)
     if (rc == UNDINE_OK) {
         rc = retain_begin(r, err);
     }
+    for (size_t i = r->n; rc == UNDINE_OK && i > 0; i--) {
+        r->keep_it[i - 1] = keeps(r, i - 1);
+    }
     /* Downwards, so that what goes goes before what it needs. */
     for (size_t i = r->n; rc == UNDINE_OK && i > 0; i--) {
-        if (keeps(r, i - 1)) {
+        if (r->keep_it[i - 1]) {
             continue;
         }
         char name[VERSION_NAME_MAX];
@@ -167,6 +201,7 @@ static int retain(struct retain *r, struct undine_err *err)
     }
     free(r->number);
     free(r->need);
+    free(r->keep_it);
     version_history_release(&r->history);
     return rc;
 }

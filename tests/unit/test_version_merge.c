@@ -56,6 +56,14 @@ static void deltas(struct world *x, unsigned n)
     }
 }
 
+static void unpublished(struct world *x, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        chain_world_step(&x->w, 6);
+        chain_world_write(&x->w, dir, &x->chain, true, false, &x->info);
+    }
+}
+
 static void merge(const struct version_chain *chain, struct version_info *out)
 {
     struct version_merge *m = NULL;
@@ -316,6 +324,43 @@ static void test_what_a_chain_needs_stays(void **state)
     version_chain_close(x.chain);
 }
 
+/* What scorers take stays readable where it is not the newest for long: the beginning of its chain
+ * goes when later deltas stand on a merged version, and that one stays for it. */
+static void test_what_scorers_take_stays_readable(void **state)
+{
+    (void)state;
+    struct world x;
+    struct version_merge *m = NULL;
+    struct version_info merged;
+    struct version_chain *c = NULL;
+    struct undine_err err = {0};
+    uint64_t oldest;
+    struct version_act act = {.at_ms = 5, .by = "test", .reason = "test"};
+    begin(&x, 5);       /* 1 */
+    unpublished(&x, 3); /* 2 3 4 */
+    assert_int_equal(version_merge_write(&m, dir, x.chain->name, NULL, NULL, &err), UNDINE_OK);
+    unpublished(&x, 1); /* 5 */
+    deltas(&x, 1);      /* 6 */
+    assert_int_equal(version_hold(dir, &act, &err), 1);
+    assert_int_equal(version_merge_commit(m, 7, &merged, &err), UNDINE_OK); /* 7, of 4 */
+    version_merge_free(m);
+    rebase(&x, &merged); /* 7 <- 5 6 */
+    deltas(&x, 1);       /* 8 */
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(version_retain(dir, 1, &oldest, &err), UNDINE_OK);
+        int rc = version_chain_open(&c, dir, "000000000006", NULL, true, &err);
+        if (rc < 0) {
+            fail_msg("after round %u: %s", i, err.msg);
+        }
+        version_chain_close(c);
+        merge(x.chain, &merged);
+        rebase(&x, &merged);
+        deltas(&x, 2);
+    }
+    assert_there("00001110000111111");
+    version_chain_close(x.chain);
+}
+
 static void test_age_and_bytes_bound_what_stays(void **state)
 {
     (void)state;
@@ -419,9 +464,13 @@ static void test_a_kill_of_a_merge_leaves_the_chain(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_a_merge_is_the_full_version_to_the_byte), CASE(test_deltas_go_on_beside_a_merge),
-        CASE(test_a_restart_takes_the_newest_whole_chain),  CASE(test_what_a_chain_needs_stays),
-        CASE(test_age_and_bytes_bound_what_stays),          CASE(test_a_merge_that_cannot_be),
+        CASE(test_a_merge_is_the_full_version_to_the_byte),
+        CASE(test_deltas_go_on_beside_a_merge),
+        CASE(test_a_restart_takes_the_newest_whole_chain),
+        CASE(test_what_a_chain_needs_stays),
+        CASE(test_what_scorers_take_stays_readable),
+        CASE(test_age_and_bytes_bound_what_stays),
+        CASE(test_a_merge_that_cannot_be),
 #ifdef UNDINE_FAULTS
         CASE(test_a_kill_of_a_merge_leaves_the_chain),
 #endif
