@@ -201,6 +201,24 @@ static void note(struct bench_ingest_result *out, const struct ingest_status *st
     out->loads = st->users.loads;
 }
 
+/* The source gave too few or too many: say where it ended. */
+static int refuse_count(const struct pipeline *p, uint64_t events, uint64_t expected,
+                        struct undine_err *err)
+{
+    const struct source_stats *stats = &p->source->stats;
+    int rc = undine_err_set(
+        err, UNDINE_EIO, "read %llu events, expected %llu; %llu read twice, %llu gaps",
+        (unsigned long long)events, (unsigned long long)expected,
+        (unsigned long long)stats->duplicates_skipped, (unsigned long long)stats->gaps_explained);
+    for (uint32_t i = 0; i < p->source->n_partitions; i++) {
+        const struct source_partition *part = &p->source->partitions[i];
+        (void)undine_err_prefix(err, "%d: %lld of %lld (%lld)", part->partition,
+                                (long long)part->position.next, (long long)part->end,
+                                (long long)part->high);
+    }
+    return rc;
+}
+
 /* *rates: events a second of each clock, from the opening of the source or the last of the users'
  * first views on. */
 static int run_once(const struct schema *schema, const struct stream *s,
@@ -230,9 +248,7 @@ static int run_once(const struct schema *schema, const struct stream *s,
             rates[i] = (double)out->measured / (ended.s[i] - begun.s[i]);
         }
         if (out->events != stream->events) {
-            rc =
-                undine_err_set(err, UNDINE_EIO, "read %llu events, expected %llu",
-                               (unsigned long long)out->events, (unsigned long long)stream->events);
+            rc = refuse_count(&p, out->events, stream->events, err);
         }
     }
     pipeline_close(&p);
