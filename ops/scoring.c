@@ -17,7 +17,7 @@
 #include <time.h>
 
 enum { CANDIDATES_MAX = 10000, REQUESTS_MAX = 1000, FIRST_WAIT_MS = 1000 };
-enum { PATIENCE = 6, PATIENCE_MS = 100 }; /* waits double so often, from this on */
+enum { PATIENCE = 6, PATIENCE_MS = 100 }; /* a wait at first, and how often it doubles */
 
 struct context {                    /* of one request at a time */
     struct undine_session *session; /* opened with the first request */
