@@ -40,4 +40,17 @@ assert [x["held"]["n"] for x in held] == [n - (n - n // 4)] * 2, held
 assert held[0]["examples"] < held[1]["examples"] == n - n // 4, held
 assert held[1]["held"]["auc"] > 0.5, held
 EOF
+# What int16 costs, said of the same examples: nothing to speak of, and not nothing.
+"$ROOT/tests/bench/precision_cost" --build "$BUILD" --streams generated --units 36 > "$tmp/cost.jsonl"
+python3 - "$tmp/cost.jsonl" <<'EOF' || fail "precision_cost: $(cat "$tmp/cost.jsonl")"
+import json, sys
+
+text = open(sys.argv[1]).read()
+if "avx512_vnni" in open("/proc/cpuinfo").read():
+    (x,) = map(json.loads, text.splitlines())
+    assert x["stream"] == "generated" and x["scored"] > 1000 and abs(x["auc_cost"]) < 1e-3, x
+    assert 0 < x["probability_apart_max"] < 1e-2 and abs(x["logloss_cost"]) < 1e-4, x
+else:
+    assert text.startswith("SKIPPED"), text
+EOF
 say "ok"
