@@ -100,7 +100,8 @@ int cmd_bench_ingest(int argc, char **argv)
          "planted interests as of `undine generate`)"},
         {"rate", 0, ARGS_REAL, &w.rate, "N", "events a second of event time (100)"},
         {"views", 0, ARGS_INT, &w.views, "N",
-         "that each user begins with, before the time is taken; needs --ctr (0)"},
+         "that each user begins with; timed is what comes behind N x users events; needs --ctr "
+         "(0)"},
         {"cache", 0, ARGS_INT, &w.cache, "BYTES", "of users in memory (256 MiB)"},
         {"window", 0, ARGS_INT, &w.window_ms, "MS", "in which a click may come (10000)"},
         {"kafka", 0, ARGS_STRING, &w.brokers, "HOST:PORT",

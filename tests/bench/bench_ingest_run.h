@@ -3,9 +3,11 @@
  * The stream (bench_stream.h) lies in a file, so in the page cache, or in new topics of a broker
  * before the clock starts.  Timed is all that the ingest thread does with it: read, decode, order,
  * join, write sequences, arrivals and examples in one batch a commit, WAL sync every so often.
- * Where users begin with views, the clock starts behind those. Examples are taken as learned at
- * once, so that the log is trimmed as in a daemon whose learner keeps up.  Who wants one core has
- * the process pinned to it from outside: librdkafka and RocksDB have threads of their own. */
+ * Where users
+ * begin with views, the clock starts behind as many events as those are in all. Examples are taken
+ * as learned at once, so that the log is trimmed as in a daemon whose learner keeps up.  Who wants
+ * one core has the process pinned to it from outside: librdkafka and RocksDB have threads of their
+ * own. */
 #ifndef UNDINE_TESTS_BENCH_INGEST_RUN_H
 #define UNDINE_TESTS_BENCH_INGEST_RUN_H
 
@@ -31,7 +33,7 @@ struct bench_ingest_result {
     double events_per_process_second; /* processor time of all threads, median */
     uint64_t events, bytes, examples; /* bytes: of the stream */
     uint64_t clicks;
-    uint64_t measured;    /* events: without the users' first views */
+    uint64_t measured;    /* events: those behind views x users of them */
     uint64_t pending_max; /* impressions that waited at once, at the end of a commit */
     uint64_t users_bytes, misses, loads; /* of the users' cache; loads: misses that the store had */
 };
