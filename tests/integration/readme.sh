@@ -116,11 +116,14 @@ done < <(documents commands "${pages[@]}")
 
 commands=$("$UNDINE" --help | sed -n 's/^  \([a-z][a-z-]*\)  .*/\1/p')
 for command in $commands; do "$UNDINE" help "$command"; done > "$tmp/every"
+for bench in learner ingest score swap end-to-end; do "$UNDINE" bench $bench --help; done >> "$tmp/every"
 for script in ops/quickstart ops/test ops/kafka-dev tests/bench/ablation tests/crash/{kill,soak,power_loss.py,damage.py,io_faults.py}; do "$ROOT/$script" --help; done >> "$tmp/every"
 spans=0
 while IFS= read -r line; do
   read -r -a words <<< "$line"
-  if [ "${words[0]}" = undine ]; then
+  if [ "${words[0]}" = undine ] && [ "${words[1]}" = bench ] && [ -n "${words[2]-}" ]; then
+    "$UNDINE" bench "${words[2]}" --help > "$tmp/help" 2> /dev/null || fail "no such benchmark: $line"
+  elif [ "${words[0]}" = undine ]; then
     "$UNDINE" help "${words[1]}" > "$tmp/help" 2> /dev/null || fail "no such command: $line"
   else
     cp "$tmp/every" "$tmp/help"
