@@ -206,6 +206,7 @@ static void take_end(struct source_kafka *k, uint32_t i, int64_t offset)
     p->done = p->done || (p->end >= 0 && offset >= p->end);
     bool lost = p->position.next >= 0 && st->low > p->position.next; /* as far as is known */
     if (st->failed.code == 0 && next > p->position.next && !lost) {
+        k->source.stats.gaps_explained += p->position.next >= 0; /* DROP(record_not_delivered) */
         p->position.next = next;
     }
 }
