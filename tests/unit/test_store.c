@@ -319,36 +319,33 @@ static void families_at_different_commits_are_refused(void **state)
     assert_int_equal(open_read_only(&s, &err), UNDINE_ECORRUPT);
 }
 
-static void a_damaged_store_is_corrupt(void **state)
+/* A store whose CURRENT says something else. */
+static void assert_corrupt_with_current(const char *text, struct undine_err *err)
 {
-    (void)state;
-    struct undine_err err;
     store_close(fixture_store(dir));
     char path[FIXTURE_PATH_MAX + 16];
     (void)snprintf(path, sizeof path, "%s/CURRENT", dir);
     FILE *f = fopen(path, "w");
     assert_non_null(f);
-    assert_true(fputs("MANIFEST-nonsense", f) >= 0);
+    assert_true(fputs(text, f) >= 0);
     assert_int_equal(fclose(f), 0);
     struct store *s = NULL;
     struct store_options opt = {.dir = dir};
-    assert_int_equal(store_open(&s, &opt, &err), UNDINE_ECORRUPT);
+    assert_int_equal(store_open(&s, &opt, err), UNDINE_ECORRUPT);
+}
+
+static void a_damaged_store_is_corrupt(void **state)
+{
+    (void)state;
+    struct undine_err err;
+    assert_corrupt_with_current("MANIFEST-nonsense", &err);
 }
 
 static void a_store_that_lacks_a_file_is_corrupt(void **state)
 {
     (void)state;
     struct undine_err err;
-    store_close(fixture_store(dir));
-    char path[FIXTURE_PATH_MAX + 16];
-    (void)snprintf(path, sizeof path, "%s/CURRENT", dir);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    assert_true(fputs("MANIFEST-000999\n", f) >= 0); /* as it is where that one was lost */
-    assert_int_equal(fclose(f), 0);
-    struct store *s = NULL;
-    struct store_options opt = {.dir = dir};
-    assert_int_equal(store_open(&s, &opt, &err), UNDINE_ECORRUPT);
+    assert_corrupt_with_current("MANIFEST-000999\n", &err); /* as it is where that one was lost */
     assert_non_null(strstr(err.msg, "MANIFEST-000999"));
 }
 
