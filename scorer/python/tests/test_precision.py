@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import undine
 
-REQUEST = {"user": "7", "candidates": [{"video": 1}, {"video": 2}], "sequences": {"clicks": [{"video": 3, "tag": [1]}]}}
+REQUEST: dict[str, Any] = {"user": "7", "candidates": [{"video": 1}, {"video": 2}], "sequences": {"clicks": [{"video": 3, "tag": [1]}]}}
 
 
 def has_vnni() -> bool:
