@@ -1,6 +1,6 @@
-/* version_digests.c: the digest of the model after every mini-batch and every forgotten user of an
- * example log, one "trained_seq digest" a line: what a version of that trained_seq must hold,
- * whoever published it.
+/* version_digests.c: the digest of the model before and after every mini-batch and every forgotten
+ * user of an example log, one "trained_seq digest" a line: what a version of that trained_seq must
+ * hold, whoever published it.
  *
  *   version_digests CONFIG STATE [KEY=VALUE]...
  *
@@ -57,6 +57,7 @@ static int learn(const struct config *c, struct example_log *log, struct undine_
         rc = undine_err_set(err, UNDINE_ESTATE, "the log begins at example %" PRIu64,
                             example_log_tail(log));
     }
+    rc = rc < 0 ? rc : print_digest(t, err);
     struct example_block block;
     example_block_init(&block);
     uint64_t head = example_log_head(log);
