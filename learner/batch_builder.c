@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GATHER_RUN = 256 /* ids looked up, then placed, while their rows are in the cache */ };
+enum { GATHER_RUN = 256 /* rows looked up, then copied, while they are in the cache */ };
 
 static int no_memory(struct undine_err *err)
 {
@@ -104,6 +104,7 @@ static void sequences_release(struct batch_builder_sequences *q)
 
 static void table_rows_release(struct batch_builder_table *t)
 {
+    distinct_release(&t->ids);
     free(t->row);
     free(t->instances);
     free(t->last);
@@ -367,43 +368,64 @@ static int rows_room(struct batch_builder_table *t, size_t n, uint32_t dim, stru
     return UNDINE_OK;
 }
 
-/* Index of a table's row in this batch; its weights are copied when it is met first. */
-static inline uint32_t place(struct batch_builder_table *t, struct table *table, uint32_t row)
-{
-    struct table_row *r = table_row(table, row);
-    uint32_t local = r->local;
-    if (local < t->n_rows && t->row[local] == row) {
-        return local;
-    }
-    uint32_t dim = table->opt.dim;
-    local = t->n_rows++;
-    r->local = local;
-    table_changes_touch(&table->changes, row, r->stamp);
-    t->row[local] = row;
-    t->instances[local] = 0.0f;
-    t->last[local] = 0;
-    memcpy(t->weight + (size_t)local * dim, r->value, dim * sizeof(float));
-    return local;
-}
-
-static int gather_list(struct batch_builder *b, uint32_t k, struct table *table, struct id_list *l,
+/* What a list holds goes by its number among the table's distinct ids from here on; with admission
+ * ids have their rows by now, and it is those that are distinct. */
+static int number_list(struct batch_builder_table *t, struct id_list *l, bool admitted,
                        struct undine_err *err)
 {
-    struct batch_builder_table *t = &b->table[k];
-    for (size_t at = 0; at < l->n_keys; at += GATHER_RUN) {
+    uint64_t rows[GATHER_RUN];
+    if (!admitted) {
+        return distinct_number(&t->ids, l->key, l->row, l->n_keys, err);
+    }
+    int rc = UNDINE_OK;
+    for (size_t at = 0; rc == UNDINE_OK && at < l->n_keys; at += GATHER_RUN) {
         size_t n = l->n_keys - at < GATHER_RUN ? l->n_keys - at : GATHER_RUN;
-        int rc = rows_room(t, t->n_rows + n, table->opt.dim, err);
-        if (rc == UNDINE_OK && b->admission == NULL) {
-            rc = table_need(table, l->key + at, l->row + at, n, err);
+        for (size_t i = 0; i < n; i++) {
+            rows[i] = l->row[at + i];
         }
-        if (rc < 0) {
-            return rc;
-        }
-        for (size_t i = at; i < at + n; i++) {
-            l->row[i] = place(t, table, l->row[i]);
+        rc = distinct_number(&t->ids, rows, l->row + at, n, err);
+    }
+    return rc;
+}
+
+static void copy_rows(struct batch_builder_table *t, struct table *table, uint32_t first,
+                      uint32_t end)
+{
+    uint32_t dim = table->opt.dim;
+    float *to = t->weight + (size_t)first * dim;
+    for (uint32_t i = first; i < end; i++, to += dim) {
+        const struct table_row *r = table_row(table, t->row[i]);
+        table_changes_touch(&table->changes, t->row[i], r->stamp);
+        for (uint32_t d = 0; d < dim; d++) { /* too few for a call of memcpy to pay */
+            to[d] = r->value[d];
         }
     }
-    return UNDINE_OK;
+}
+
+/* Rows and weights of the distinct ids. */
+static int gather_rows(struct batch_builder_table *t, struct table *table, bool admitted,
+                       struct undine_err *err)
+{
+    uint32_t n_rows = t->ids.n;
+    const uint64_t *key = t->ids.key;
+    int rc = rows_room(t, n_rows, table->opt.dim, err);
+    for (uint32_t at = 0, n; rc == UNDINE_OK && at < n_rows; at += n) {
+        n = n_rows - at < GATHER_RUN ? n_rows - at : GATHER_RUN;
+        for (uint32_t i = at; admitted && i < at + n; i++) {
+            t->row[i] = (uint32_t)key[i];
+        }
+        rc = admitted ? UNDINE_OK : table_need(table, key + at, t->row + at, n, err);
+        if (rc == UNDINE_OK) {
+            copy_rows(t, table, at, at + n);
+        }
+    }
+    if (rc == UNDINE_OK && n_rows > 0) {
+        memset(t->instances, 0, n_rows * sizeof *t->instances);
+        memset(t->last, 0, n_rows * sizeof *t->last);
+        memset(t->grad, 0, (size_t)n_rows * table->opt.dim * sizeof *t->grad);
+    }
+    t->n_rows = n_rows;
+    return rc;
 }
 
 /* Count an example once for every distinct row among n. */
@@ -462,9 +484,6 @@ static void fill_table(struct batch_builder *b, uint32_t k, const struct table *
     struct batch_builder_table *t = &b->table[k];
     b->batch.table[k] = (struct batch_table){
         .n_rows = t->n_rows, .width = table->opt.dim, .weight = t->weight, .grad = t->grad};
-    if (t->n_rows > 0) {
-        memset(t->grad, 0, (size_t)t->n_rows * table->opt.dim * sizeof(float));
-    }
 }
 
 static void fill_batch(struct batch_builder *b)
@@ -495,21 +514,23 @@ static int gather_table(const struct gather_job *j, uint32_t k)
 {
     struct batch_builder *b = j->b;
     const struct schema *schema = b->schema;
+    struct batch_builder_table *t = &b->table[k];
+    bool admitted = b->admission != NULL;
     int rc = UNDINE_OK;
-    b->table[k].n_rows = 0;
+    distinct_begin(&t->ids);
     for (uint32_t f = 0; rc == UNDINE_OK && f < schema->n_fields; f++) {
         if (schema->fields[f].table == k) {
-            rc = gather_list(b, k, &j->tables[k], &b->field[f], &j->err[k]);
+            rc = number_list(t, &b->field[f], admitted, &j->err[k]);
         }
     }
     for (uint32_t s = 0; s < schema->n_sequences; s++) {
         for (uint32_t i = 0; rc == UNDINE_OK && i < schema->sequences[s].n_fields; i++) {
             if (schema->sequences[s].table[i] == k) {
-                rc = gather_list(b, k, &j->tables[k], &b->sequence[s].step[i], &j->err[k]);
+                rc = number_list(t, &b->sequence[s].step[i], admitted, &j->err[k]);
             }
         }
     }
-    return rc;
+    return rc < 0 ? rc : gather_rows(t, &j->tables[k], admitted, &j->err[k]);
 }
 
 static void gather_part(void *ctx, size_t k, size_t who)

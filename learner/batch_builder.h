@@ -2,9 +2,8 @@
  *
  * Adding copies an example's ids out of its block, so blocks may come and go while a batch fills.
  * Gathering turns ids into rows: each distinct row of a table is looked up, copied and given a
- * gradient once, and everything else becomes indices into those copies.  No second hash table tells
- * whether a row was seen: a row remembers its index in the batch that last held it
- * (table_row.local), which is believed only if that place of this batch names the row.
+ * gradient once, and everything else becomes indices into those copies.  Ids are told apart before
+ * the table is asked (distinct.h), since most of them come more than once.
  *
  * With admission (admission.h) ids that wait for a row have the shared one, and so does whatever
  * follows: it is one row of the batch, with the instances that hold any of them.
@@ -19,6 +18,7 @@
 #include "base/schema.h"
 #include "base/workers.h"
 #include "featurestore/example_log.h"
+#include "learner/distinct.h"
 #include "learner/model/batch.h"
 #include "learner/table.h"
 
@@ -30,6 +30,7 @@ struct id_list { /* bags of ids, then of rows: one field of all examples, or of 
 };
 
 struct batch_builder_table {
+    struct distinct ids;  /* of the batch; with admission: numbers of rows */
     uint32_t n_rows;      /* U */
     uint32_t *row;        /* (U) number in the table */
     float *instances;     /* (U) c_mj: examples of this batch that hold the id, in whatever place */

@@ -134,33 +134,70 @@ static inline const struct table_index_slot *first_slot(const struct table *t, u
     return &table_index_page(&t->index, hash)->slot[table_index_first(table_index_tag(hash))];
 }
 
-/* Ask for the memory of the row that the key's first slot names: mostly the one that is wanted. */
-static inline void prefetch_row(const struct table *t, uint64_t key)
+/* Ask for a row's head and weights. */
+static inline void prefetch_row(const struct table *t, uint32_t row)
 {
-    const struct table_index_slot *slot = first_slot(t, table_index_hash(key));
-    if (slot->row != 0) {
-        const struct table_row *r = table_row(t, slot->row - 1);
-        __builtin_prefetch(r);
-        __builtin_prefetch(r->value + 12);
+    enum { LINE_FLOATS = 16, HEAD_FLOATS = sizeof(struct table_row) / sizeof(float) };
+    const struct table_row *r = table_row(t, row);
+    __builtin_prefetch(r);
+    for (uint32_t at = LINE_FLOATS - HEAD_FLOATS; at < t->opt.dim; at += LINE_FLOATS) {
+        __builtin_prefetch(r->value + at);
     }
+    __builtin_prefetch(r->value + t->opt.dim - 1);
 }
 
-/* Slots are fetched 2 * LOOKAHEAD ids ahead, the rows they name LOOKAHEAD ahead. */
-static inline void prefetch_ahead(const struct table *t, const uint64_t *keys, size_t i, size_t n)
+/* The row that has the key if there is one, told by the part of the hash that the index keeps. */
+static inline uint32_t guess(const struct table *t, uint64_t key)
+{
+    uint64_t hash = table_index_hash(key);
+    const struct table_index_slot *slot = table_index_page(&t->index, hash)->slot;
+    uint32_t tag = table_index_tag(hash), at = table_index_first(tag);
+    while (slot[at].row != 0 && slot[at].tag != tag) {
+        at = (at + 1) & (TABLE_INDEX_SLOTS - 1);
+    }
+    if (slot[at].row != 0) {
+        prefetch_row(t, slot[at].row - 1);
+    }
+    return slot[at].row - 1;
+}
+
+/* Where n ids are looked up one after the other: slots are fetched 2 * LOOKAHEAD ids ahead, the
+ * rows they name LOOKAHEAD ahead, when rows[i + LOOKAHEAD] gets the guess. */
+static inline void look_ahead(const struct table *t, const uint64_t *keys, uint32_t *rows, size_t i,
+                              size_t n)
 {
     if (i + 2 * LOOKAHEAD < n) {
         __builtin_prefetch(first_slot(t, table_index_hash(keys[i + 2 * LOOKAHEAD])));
     }
     if (i + LOOKAHEAD < n) {
-        prefetch_row(t, keys[i + LOOKAHEAD]);
+        rows[i + LOOKAHEAD] = guess(t, keys[i + LOOKAHEAD]);
     }
+}
+
+static void look_ahead_first(const struct table *t, const uint64_t *keys, uint32_t *rows, size_t n)
+{
+    for (size_t i = 0; i < n && i < 2 * LOOKAHEAD; i++) {
+        __builtin_prefetch(first_slot(t, table_index_hash(keys[i])));
+    }
+    for (size_t i = 0; i < n && i < LOOKAHEAD; i++) {
+        rows[i] = guess(t, keys[i]);
+    }
+}
+
+/* As find, with a guess. */
+static inline uint32_t find_guessed(const struct table *t, uint64_t key, uint32_t guessed)
+{
+    bool right = guessed != TABLE_NONE && table_row(t, guessed)->key == key;
+    return right ? guessed : find(t, key, table_index_hash(key));
 }
 
 void table_find_all(const struct table *t, const uint64_t *keys, uint32_t *rows, size_t n)
 {
+    look_ahead_first(t, keys, rows, n);
     for (size_t i = 0; i < n; i++) {
-        prefetch_ahead(t, keys, i, n);
-        rows[i] = table_find(t, keys[i]);
+        look_ahead(t, keys, rows, i, n);
+        uint32_t row = find_guessed(t, keys[i], rows[i]);
+        rows[i] = row != TABLE_NONE && table_gone(t, table_row(t, row)) ? TABLE_NONE : row;
     }
 }
 
@@ -198,14 +235,14 @@ static int begin_anew(struct table *t, uint32_t row, struct undine_err *err)
 int table_need(struct table *t, const uint64_t *keys, uint32_t *rows, size_t n,
                struct undine_err *err)
 {
+    look_ahead_first(t, keys, rows, n);
     for (size_t i = 0; i < n; i++) {
-        prefetch_ahead(t, keys, i, n);
-        uint64_t hash = table_index_hash(keys[i]);
-        uint32_t row = find(t, keys[i], hash);
+        look_ahead(t, keys, rows, i, n);
+        uint32_t row = find_guessed(t, keys[i], rows[i]);
         int rc = UNDINE_OK;
         if (row == TABLE_NONE) {
             UNDINE_ASSERT(keys[i] != 0);
-            rc = insert(t, hash, &row, err);
+            rc = insert(t, table_index_hash(keys[i]), &row, err);
             if (rc == UNDINE_OK) {
                 row_begin(t, table_row(t, row), keys[i]);
             }
@@ -223,11 +260,12 @@ int table_need(struct table *t, const uint64_t *keys, uint32_t *rows, size_t n,
 int table_restore(struct table *t, const uint64_t *keys, uint32_t *rows, size_t n,
                   struct undine_err *err)
 {
+    look_ahead_first(t, keys, rows, n);
     for (size_t i = 0; i < n; i++) {
-        prefetch_ahead(t, keys, i, n);
-        uint64_t hash = table_index_hash(keys[i]);
-        rows[i] = find(t, keys[i], hash);
-        int rc = rows[i] == TABLE_NONE ? insert(t, hash, &rows[i], err) : UNDINE_OK;
+        look_ahead(t, keys, rows, i, n);
+        rows[i] = find_guessed(t, keys[i], rows[i]);
+        int rc =
+            rows[i] == TABLE_NONE ? insert(t, table_index_hash(keys[i]), &rows[i], err) : UNDINE_OK;
         if (rc < 0) {
             return rc;
         }

@@ -35,7 +35,7 @@ struct table_row {
     uint32_t seen_day; /* event day (days since the epoch) of the last touch */
     float count;       /* n_j: instances that held the id so far */
     uint32_t stamp;    /* training step of the last touch, at most UINT32_MAX; 0 = never learned */
-    uint32_t local;    /* scratch of the batch builder: index in the batch that last held it */
+    uint32_t local;    /* scratch: index in the list that last held it (admission, changes) */
     float value[];     /* weight (dim), then optimizer slots (n_slots) */
 };
 

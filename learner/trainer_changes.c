@@ -136,7 +136,7 @@ static struct table_row *next_changed(const struct table *t, size_t i,
 static void copy_row(const struct table *t, struct table_row *r, struct snapshot_table *out)
 {
     size_t at = out->n_rows++, dim = out->dim, n_slots = out->n_slots;
-    r->local = (uint32_t)at; /* as the batch builder does, which checks what it finds there */
+    r->local = (uint32_t)at; /* as admission.c does, which checks what it finds there */
     out->key[at] = r->key;
     out->count[at] = r->count;
     out->seen_day[at] = r->seen_day;

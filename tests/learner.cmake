@@ -1,6 +1,7 @@
 # Tests of learner/ (its models: model.cmake).
 undine_test(test_table SOURCES unit/test_table.c LIBS undine_learner LABELS fast)
 undine_test(test_table_index SOURCES unit/test_table_index.c LIBS undine_learner LABELS fast)
+undine_test(test_distinct SOURCES unit/test_distinct.c LIBS undine_learner LABELS fast)
 undine_test(test_retention SOURCES property/test_retention.c LIBS undine_learner LABELS fast)
 undine_test(test_trainer_rows SOURCES unit/test_trainer_rows.c support/example_stream.c
   LIBS undine_learner LABELS fast)

@@ -217,10 +217,11 @@ static void count_batch(const struct batch_builder *b, const struct table *table
 }
 
 WRAPPED(int, batch_builder_gather,
-        (struct batch_builder * b, struct table *tables, struct undine_err *err))
+        (struct batch_builder * b, struct table *tables, struct workers *workers,
+         struct undine_err *err))
 {
     int rc;
-    WITHIN(PHASE_GATHER, rc = __real_batch_builder_gather(b, tables, err));
+    WITHIN(PHASE_GATHER, rc = __real_batch_builder_gather(b, tables, workers, err));
     if (g.on && rc == UNDINE_OK) {
         count_batch(b, tables);
     }
