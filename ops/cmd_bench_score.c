@@ -33,13 +33,26 @@ static int world_options(const struct words *w, struct bench_world_options *out)
     return -1;
 }
 
+static double us(const struct latency *l, double q)
+{
+    return 1e-3 * (double)latency_quantile_ns(l, q);
+}
+
 static json_t *latency_json(const struct latency *l)
 {
-    return json_pack("{s:I, s:f, s:f, s:f, s:f}", "n", (json_int_t)l->n, "p50_us",
-                     1e-3 * (double)latency_quantile_ns(l, 0.5), "p99_us",
-                     1e-3 * (double)latency_quantile_ns(l, 0.99), "p999_us",
-                     1e-3 * (double)latency_quantile_ns(l, 0.999), "max_us",
+    return json_pack("{s:I, s:f, s:f, s:f, s:f}", "n", (json_int_t)l->n, "p50_us", us(l, 0.5),
+                     "p99_us", us(l, 0.99), "p999_us", us(l, 0.999), "max_us",
                      1e-3 * (double)l->max_ns);
+}
+
+/* The same, with the length of its tail. */
+static json_t *tail_json(const struct latency *l)
+{
+    json_t *o = latency_json(l);
+    if (l->n > 0) {
+        (void)json_object_set_new(o, "p99_over_p50", json_real(us(l, 0.99) / us(l, 0.5)));
+    }
+    return o;
 }
 
 /* What both say of the machine and the model. */
@@ -77,17 +90,27 @@ static int precisions(const char *word, struct bench_score_amount *a)
     return -1;
 }
 
-static double p50_us(const struct bench_score_timing *t)
-{
-    return 1e-3 * (double)latency_quantile_ns(&t->latency, 0.5);
-}
-
 static json_t *timing_json(const struct bench_score_timing *t, int64_t candidates)
 {
-    json_t *o = latency_json(&t->latency);
-    (void)json_object_update_new(o, json_pack("{s:f, s:f}", "cpu_us", t->cpu_us,
-                                              "candidates_per_second",
-                                              1e6 * (double)candidates / p50_us(t)));
+    double p50_us = us(&t->latency, 0.5);
+    json_t *o = tail_json(&t->latency);
+    (void)json_object_update_new(o, json_pack("{s:f, s:f, s:f, s:f}", "cpu_us", t->cpu_us,
+                                              "cpu_p50_us", us(&t->cpu, 0.5), "cpu_p99_us",
+                                              us(&t->cpu, 0.99), "candidates_per_second",
+                                              1e6 * (double)candidates / p50_us));
+    if (t->quiet.n > 0) {
+        (void)json_object_set_new(o, "quiet", tail_json(&t->quiet));
+    }
+    return o;
+}
+
+/* What the probe says of the machine. */
+static json_t *machine_json(const struct bench_score_result *r)
+{
+    json_t *o = tail_json(&r->probe);
+    double share = (double)r->of[0].quiet.n / (double)r->of[0].latency.n;
+    (void)json_object_update_new(o, json_pack("{s:I, s:f}", "preemptions",
+                                              (json_int_t)r->preemptions, "quiet_share", share));
     return o;
 }
 
@@ -102,9 +125,13 @@ static int print_score(const struct words *w, const struct bench_score_amount *a
                                               "version_bytes", (json_int_t)r->bytes));
     if (amount->n_precisions > 1) {
         json_t *second = timing_json(&r->of[1], w->candidates);
-        (void)json_object_set_new(second, "times_faster",
-                                  json_real(p50_us(&r->of[0]) / p50_us(&r->of[1])));
+        (void)json_object_set_new(
+            second, "times_faster",
+            json_real(us(&r->of[0].latency, 0.5) / us(&r->of[1].latency, 0.5)));
         (void)json_object_set_new(o, PRECISIONS[amount->precision[1]], second);
+    }
+    if (r->probe.n > 0) {
+        (void)json_object_set_new(o, "machine", machine_json(r));
     }
     int code = bench_print(o);
     return r->failed > 0 ? EXIT_FAILED : code;

@@ -28,15 +28,23 @@ void bench_asker_close(struct bench_asker *a)
     free(a->prob);
 }
 
-bool bench_asker_ask_one(struct bench_asker *a, struct latency *l)
+bool bench_asker_ask_one(struct bench_asker *a, int64_t *ns)
 {
     uint32_t n = a->world->opt.candidates;
     const struct undine_request *r = &a->world->request[a->at];
     a->at = (a->at + 1) % BENCH_WORLD_REQUESTS;
     int64_t start = clock_monotonic_ns();
     int rc = undine_score(a->session, r, a->prob, NULL);
-    latency_record(l, clock_monotonic_ns() - start);
+    *ns = clock_monotonic_ns() - start;
     return rc < 0 || !(a->prob[0] > 0.0f && a->prob[n - 1] < 1.0f);
+}
+
+static bool ask_and_record(struct bench_asker *a, struct latency *l)
+{
+    int64_t ns = 0;
+    bool failed = bench_asker_ask_one(a, &ns);
+    latency_record(l, ns);
+    return failed;
 }
 
 uint64_t bench_asker_ask(struct bench_asker *a, struct latency *l, double seconds)
@@ -44,16 +52,7 @@ uint64_t bench_asker_ask(struct bench_asker *a, struct latency *l, double second
     uint64_t failed = 0;
     int64_t end = clock_monotonic_ns() + (int64_t)(seconds * 1e9);
     while (clock_monotonic_ns() < end) {
-        failed += bench_asker_ask_one(a, l);
-    }
-    return failed;
-}
-
-uint64_t bench_asker_ask_n(struct bench_asker *a, struct latency *l, uint64_t n)
-{
-    uint64_t failed = 0;
-    for (uint64_t i = 0; i < n; i++) {
-        failed += bench_asker_ask_one(a, l);
+        failed += ask_and_record(a, l);
     }
     return failed;
 }

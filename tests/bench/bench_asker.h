@@ -19,9 +19,7 @@ int bench_asker_open(struct bench_asker *a, const struct bench_world *w, const c
 void bench_asker_close(struct bench_asker *a);
 /* For so long; returns the calls that failed, or gave what is no probability. */
 uint64_t bench_asker_ask(struct bench_asker *a, struct latency *l, double seconds);
-/* One call; returns whether it failed. */
-bool bench_asker_ask_one(struct bench_asker *a, struct latency *l);
-/* n calls; returns those that failed. */
-uint64_t bench_asker_ask_n(struct bench_asker *a, struct latency *l, uint64_t n);
+/* One call, and how long it took; returns whether it failed. */
+bool bench_asker_ask_one(struct bench_asker *a, int64_t *ns);
 
 #endif

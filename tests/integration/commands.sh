@@ -137,6 +137,15 @@ says stderr "--shape is \`wide\`, expected online, deeprec, deeprec30 or paper"
 for unit in paper official; do
   run 0 bench score --unit $unit --candidates 20 --history 5 --rows 1000 --seconds 0.05 --dir "$tmp"
   expect "$tmp/stdout" failed -eq 0
+  python3 -c '
+import json, sys
+o = json.load(open(sys.argv[1]))
+m = o["machine"]
+assert m["n"] == o["n"] + 1 > 1 and 0 < m["p50_us"] <= m["p99_us"] <= m["max_us"], o
+for of in filter(None, (o, o.get("int16"))):
+    quiet = of.get("quiet", {"n": 0})
+    assert quiet["n"] == round(m["quiet_share"] * o["n"]) and quiet.get("max_us", 0) <= of["max_us"], o
+    assert of["p99_over_p50"] >= 1 and 0 < of["cpu_p50_us"] <= of["cpu_p99_us"], o' "$tmp/stdout" || fail "bench score"
 done
 run 0 bench swap --bytes 100000 --deltas 2 --step 0.02 --seconds 1.2 --rounds 2 --candidates 20 --history 5 --dir "$tmp" \
   --series "$tmp/series"
@@ -193,6 +202,9 @@ if grep -q avx512_vnni /proc/cpuinfo; then
   says stdout '"times_faster":'
   run 0 bench score --candidates 20 --history 5 --rows 1000 --requests 3 --dir "$tmp" --precision int16
   says stdout '"precision":"int16"'
+  if grep -q '"machine"' "$tmp/stdout"; then
+    fail "a probe runs where requests are counted"
+  fi
 else
   run 1 bench score --candidates 20 --history 5 --rows 1000 --seconds 0.05 --dir "$tmp" --precision int16
   says stderr "AVX-512 VNNI"
