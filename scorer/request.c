@@ -116,8 +116,28 @@ static bool table_row_of(struct request_table *t, uint64_t key, uint32_t *out)
     return true;
 }
 
-/* Copy the distinct rows out of the version: index and key of a run are asked for ahead, since each
- * is a miss of the cache. */
+/* The rows of n ids, at most GATHER_RUN; NULL where there is none.  Index, key and row are three
+ * misses of the cache, each of which tells where the next one lies: so each is asked for of all
+ * ids, before the first of them is waited for. */
+static void find_rows(const float **out, const struct version_rows *from, const uint64_t *key,
+                      size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        version_rows_prefetch(from, key[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        version_rows_prefetch_key(from, key[i]);
+    }
+    for (size_t i = 0; i < n; i++) {
+        out[i] = version_rows_find(from, key[i]);
+        out[i] = out[i] != NULL ? out[i] : from->shared;
+        if (out[i] != NULL) {
+            version_rows_prefetch_row(from, out[i]);
+        }
+    }
+}
+
+/* Copy the distinct rows out of the version. */
 static bool table_gather(struct request_table *t, const struct version_rows *from,
                          const struct row_init *init)
 {
@@ -126,17 +146,15 @@ static bool table_gather(struct request_table *t, const struct version_rows *fro
         return false;
     }
     for (size_t first = 0; first < t->n_rows; first += GATHER_RUN) {
-        size_t end = first + GATHER_RUN < t->n_rows ? first + GATHER_RUN : t->n_rows;
-        for (size_t i = first; i < end; i++) {
-            version_rows_prefetch(from, t->key[i]);
-        }
-        for (size_t i = first; i < end; i++) {
-            const float *row = version_rows_find(from, t->key[i]);
-            row = row != NULL ? row : from->shared;
-            if (row != NULL) {
-                memcpy(t->weight + i * width, row, width * sizeof *t->weight);
+        const float *row[GATHER_RUN];
+        size_t n = t->n_rows - first < GATHER_RUN ? t->n_rows - first : GATHER_RUN;
+        find_rows(row, from, t->key + first, n);
+        for (size_t i = 0; i < n; i++) {
+            float *to = t->weight + (first + i) * width;
+            if (row[i] != NULL) {
+                memcpy(to, row[i], width * sizeof *to);
             } else {
-                row_initial(t->weight + i * width, from->width, t->key[i], init);
+                row_initial(to, from->width, t->key[first + i], init);
             }
         }
     }

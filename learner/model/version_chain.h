@@ -79,11 +79,25 @@ static inline const float *version_rows_find(const struct version_rows *t, uint6
     }
     return s->row == VERSION_ROW_GONE ? NULL : t->row[s->part] + (uint64_t)s->row * t->width;
 }
-/* Ask for what version_rows_find will look at first. */
+/* Ask for what version_rows_find will look at first; */
 static inline void version_rows_prefetch(const struct version_rows *t, uint64_t key)
 {
     __builtin_prefetch(&t->base->index[hash_mix64(key) & t->base->mask]);
     version_overlay_prefetch(&t->overlay, key);
+}
+/* for the key that it will compare, once that has come; */
+static inline void version_rows_prefetch_key(const struct version_rows *t, uint64_t key)
+{
+    uint64_t row = t->base->index[hash_mix64(key) & t->base->mask];
+    if (row > 0 && row <= t->base->n_rows) {
+        __builtin_prefetch(&t->base->key[row - 1]);
+    }
+}
+/* and for the row that it found (width numbers). */
+static inline void version_rows_prefetch_row(const struct version_rows *t, const float *row)
+{
+    __builtin_prefetch(row);
+    __builtin_prefetch(row + t->width - 1);
 }
 /* Where it is: part and row in that part; false where there is none. */
 bool version_rows_where(const struct version_rows *t, uint64_t key, uint32_t *part, uint64_t *row);
