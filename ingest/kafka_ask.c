@@ -1,5 +1,6 @@
 #include "ingest/kafka_ask.h"
 
+#include "base/fault.h"
 #include "ingest/kafka_conf.h"
 
 #include <librdkafka/rdkafka.h>
@@ -47,4 +48,24 @@ int kafka_ask_partitions(rd_kafka_t *rk, rd_kafka_topic_t *topic, int timeout_ms
         return kafka_auth_refused(err, rd_kafka_topic_name(topic));
     }
     return n;
+}
+
+void kafka_tell_offsets(rd_kafka_t *rk, const struct source *s, const int64_t *synced_next,
+                        int64_t *told)
+{
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)s->n_partitions);
+    for (uint32_t i = 0; i < s->n_partitions; i++) {
+        const struct source_partition *p = &s->partitions[i];
+        if (synced_next[i] >= 0 && synced_next[i] != told[i]) {
+            rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset =
+                synced_next[i];
+            told[i] = synced_next[i];
+        }
+    }
+    FAULT("kafka.before_commit");
+    if (list->cnt > 0) {
+        (void)rd_kafka_commit(rk, list, 1);
+    }
+    FAULT("kafka.after_commit");
+    rd_kafka_topic_partition_list_destroy(list);
 }

@@ -1,4 +1,4 @@
-/* kafka_ask.h: what a reader asks brokers about topics and offsets.
+/* kafka_ask.h: what a reader asks brokers about topics and offsets, and tells them.
  *
  * Each question goes out once and waits for its answer; who asks decides whether to ask again.  The
  * types are librdkafka's own, named by their tags.  Ingest thread. */
@@ -24,5 +24,11 @@ int64_t kafka_ask_time(struct rd_kafka_s *rk, const struct source_partition *p, 
  * UNDINE_EIO where the broker refuses to say. */
 int kafka_ask_partitions(struct rd_kafka_s *rk, struct rd_kafka_topic_s *topic, int timeout_ms,
                          struct undine_err *err);
+
+/* Commit offsets for tools that show a group's lag: of each partition whose next offset in the
+ * store is known (>= 0) and not the one told before.  Does not wait; told[] is brought up to date.
+ */
+void kafka_tell_offsets(struct rd_kafka_s *rk, const struct source *s, const int64_t *synced_next,
+                        int64_t *told);
 
 #endif

@@ -15,6 +15,36 @@ enum guard offset_guard(const struct source_partition *p, int64_t offset)
     return next >= 0 && offset > next ? GUARD_GAP : GUARD_TAKE;
 }
 
+int64_t gap_believe(struct gap_doubt *g, int64_t next, int64_t upto, bool *twice)
+{
+    *twice = g->asked > 0;
+    if (*twice) {
+        int64_t end = upto < g->asked ? upto : g->asked;
+        g->widest = end - next > g->widest ? end - next : g->widest;
+        g->asked = upto < g->asked ? g->asked : 0; /* what lies behind is another gap */
+        return end;
+    }
+    if (g->asks == 0 && (upto - next) / 2 <= g->widest) {
+        return upto;
+    }
+    g->asks -= g->asks > 0;
+    g->asked = upto;
+    return next;
+}
+
+bool gap_taken(struct gap_doubt *g, int64_t offset)
+{
+    bool lacked = offset < g->asked;
+    g->asked = lacked ? g->asked : 0;
+    g->n_taken++;
+    if (lacked) {
+        g->asks = GAP_ASKS;
+    } else if (g->n_taken % GAP_ASK_EVERY == 0 && g->asks < GAP_ASKS) {
+        g->asks++;
+    }
+    return lacked;
+}
+
 int offset_loss(struct undine_err *err, const struct source_partition *p, int64_t low, int64_t high,
                 const char *what)
 {

@@ -17,6 +17,34 @@ enum guard {
 };
 enum guard offset_guard(const struct source_partition *p, int64_t offset);
 
+/* Doubt.  Offsets without a record are legal: markers of transactions, aborted records, compaction.
+ * But what the client library left out by mistake looks just like them, so a gap counts as real
+ * when a second answer of the broker shows it, too: the reader goes back to the first missing
+ * offset.
+ *
+ * That throws away what was fetched ahead (up to 16 MiB, 100,000 records), and a topic written by
+ * transactions has a gap every few hundred records.  So asked is for the first GAP_ASKS gaps of a
+ * partition since its start, for one more in GAP_ASK_EVERY records (the refetch then is a tenth of
+ * the traffic at most), and for each gap more than twice as wide as all that were confirmed (63 at
+ * most).  Each record that only a second answer had gives back the first GAP_ASKS.  A topic that
+ * has no gaps by nature is thus asked about each one.  Numbers of records decide, no clock; what is
+ * handed on is the same either way, unless the client did lose something. */
+enum { GAP_ASKS = 2, GAP_ASK_EVERY = 1 << 20 };
+struct gap_doubt {
+    int64_t asked;  /* end of the gap that is asked for again; 0 = none */
+    int64_t widest; /* of those confirmed, offsets */
+    int64_t n_taken;
+    int asks; /* GAP_ASKS at first */
+};
+
+/* The newest answer has nothing from next to upto - 1.  Returns how far that is believed: next =
+ * ask again from there; upto; or less, where the two answers agree that far only, then call again
+ * from there.  *twice: two answers showed it. */
+int64_t gap_believe(struct gap_doubt *g, int64_t next, int64_t upto, bool *twice);
+
+/* A record is taken; true = the answer before lacked it. */
+bool gap_taken(struct gap_doubt *g, int64_t offset);
+
 /* UNDINE_ELOSS: what happened, stored, low and high offset, and how to go on. */
 int offset_loss(struct undine_err *err, const struct source_partition *p, int64_t low, int64_t high,
                 const char *what);

@@ -43,6 +43,8 @@ struct source_message {
 
 struct source_stats { /* plain counters, written by the ingest thread */
     uint64_t messages, bytes, duplicates_skipped, gaps_explained, reconnects, errors;
+    uint64_t gaps_verified;     /* of those explained: the broker was asked twice */
+    uint64_t records_recovered; /* were in the second answer only: faults of the client library */
     bool away; /* a broker was lost, or a topic or a leader is missing, and the cluster was not seen
                   whole since */
 };
@@ -108,7 +110,7 @@ struct source_file_options {
 int source_file_open(struct source **out, const struct source_file_options *opt,
                      source_position_fn position, void *payload, struct undine_err *err);
 
-/* source_kafka.c; besides it only kafka_ask.c knows librdkafka, for reading. */
+/* source_kafka.c; besides it only kafka_ask.c and kafka_watch.c know librdkafka, for reading. */
 struct source_kafka_topic {
     char name[SOURCE_TOPIC_MAX];
 };

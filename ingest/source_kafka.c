@@ -1,17 +1,15 @@
 #include "ingest/source.h"
 
 #include "base/clock.h"
-#include "base/fault.h"
 #include "base/hash.h"
-#include "base/ticker.h"
 #include "base/within.h"
 #include "ingest/kafka_ask.h"
 #include "ingest/kafka_conf.h"
+#include "ingest/kafka_watch.h"
 #include "ingest/offset_guard.h"
 #include "ingest/shard.h"
 
 #include <librdkafka/rdkafka.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,14 +23,12 @@ enum {
     STEP_MS = 100,   /* how long open waits between two looks */
     QUERY_MS = 5000, /* one question to a broker */
     CHECK_MS = 2000, /* the same while something waits: a fetch before it takes up to 500 */
-    WATCH_MS = 1000, /* how often the watch wakes up */
-    WATCH_LAZY = 5,  /* of so many times it asks once, unless something is wrong */
-    NOT_SEEN = -1,
     COMMIT_PERIOD_MS = 5000,
     TOPIC_GRACE_MS = 10000, /* a topic may be missing from metadata this long */
     LOW_FRESH_MS = 10000,   /* how old a low offset may be that explains a gap */
     CLOSE_MS = 5000,
     BATCH_MAX = 4096,
+    LOG_LEVEL_WARNING = 4, /* syslog's, as librdkafka's are */
     REASON_MAX = 300
 };
 
@@ -41,17 +37,16 @@ enum {
 struct partition_state {
     rd_kafka_queue_t *queue;
     rd_kafka_message_t *held; /* read while the fence was checked, first message of the next poll */
-    bool eof;                 /* the broker said that nothing more is there */
-    atomic_bool leaderless;   /* by the watch */
-    bool fence;               /* open: the last message read is still to come */
+    struct gap_doubt gap;
+    bool stale; /* the rest of this batch is fetched again */
+    bool eof;   /* the broker said that nothing more is there */
+    bool fence; /* open: the last message read is still to come */
     int64_t low, low_ns;
-    int64_t committed;        /* told to the broker */
     struct undine_err failed; /* .code < 0: what every later poll gives */
 };
 
 struct topic_state {
     rd_kafka_topic_t *handle;
-    atomic_int n_seen;  /* partitions, by the watch: 0 = there is no such topic */
     int64_t missing_ns; /* since when metadata lacks it, 0 = it does not */
 };
 
@@ -66,12 +61,10 @@ struct source_kafka {
     char *brokers;
     size_t n_batch; /* what the last poll consumed, handed out or not */
     rd_kafka_message_t *batch[BATCH_MAX];
-    struct ticker *watch;
-    unsigned ticks;        /* the watch's own */
-    atomic_uint looks;     /* metadata that the watch has seen */
-    atomic_bool worried;   /* it should look each time */
+    struct kafka_watch watch;
     unsigned looks_wanted; /* then it is believed again */
-    int64_t committed_ns;
+    int64_t *told;         /* offsets that the broker was told, of each partition; -1 = none */
+    int64_t told_ns;
     char reason[REASON_MAX];  /* librdkafka's last complaint */
     struct undine_err failed; /* .code < 0: failed for good */
     source_log_fn log;
@@ -139,8 +132,8 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
     default: /* librdkafka tries again; until metadata is seen nobody is at an end for sure, and the
                 look that is going on may have begun before */
         k->source.stats.away = true;
-        k->looks_wanted = atomic_load(&k->looks) + 2;
-        atomic_store(&k->worried, true);
+        k->looks_wanted = atomic_load(&k->watch.looks) + 2;
+        atomic_store(&k->watch.worried, true);
         break;
     }
 }
@@ -194,6 +187,51 @@ static uint64_t message_hash(const rd_kafka_message_t *m)
     return hash_bytes_seeded(m->payload, m->len, hash_bytes(m->key, m->key_len));
 }
 
+/* The first offset that was not handed on; of a partition never read, as its beginning was known.
+ */
+static int64_t offset_wanted(const struct source_partition *p, const struct partition_state *st)
+{
+    return p->position.next >= 0 ? p->position.next : st->low;
+}
+
+/* Go back to the first missing offset. */
+static void ask_again(struct source_kafka *k, uint32_t i)
+{
+    struct source_partition *p = &k->source.partitions[i];
+    struct partition_state *st = &k->states[i];
+    struct undine_err err;
+    int64_t offset = p->position.next >= 0 ? p->position.next : RD_KAFKA_OFFSET_BEGINNING;
+    rd_kafka_resp_err_t code =
+        rd_kafka_seek(k->topic_states[p->topic_index].handle, p->partition, offset, CHECK_MS);
+    st->stale = true;
+    st->eof = false;
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR && code != RD_KAFKA_RESP_ERR__TIMED_OUT) { /* = late */
+        (void)undine_err_set(&err, UNDINE_EIO,
+                             "topic `%s`, partition %d: no way back to offset %lld: %s", p->topic,
+                             p->partition, (long long)offset, rd_kafka_err2str(code));
+        fail(&st->failed, &err);
+    }
+}
+
+/* Go on at upto, since there is nothing before it; false = the broker is asked for it again. */
+static bool skip_gap(struct source_kafka *k, uint32_t i, int64_t upto)
+{
+    struct source_partition *p = &k->source.partitions[i];
+    struct partition_state *st = &k->states[i];
+    for (int64_t next = offset_wanted(p, st); next < upto; next = p->position.next) {
+        bool twice;
+        int64_t end = gap_believe(&st->gap, next, upto, &twice);
+        if (end == next) {
+            ask_again(k, i);
+            return false;
+        }
+        k->source.stats.gaps_explained++; /* DROP(record_not_delivered) */
+        k->source.stats.gaps_verified += twice;
+        p->position.next = end;
+    }
+    return true;
+}
+
 /* All that the partition holds was handed on, up to offset.  Markers and aborted records of
  * transactions take offsets too, so the last record may lie well before: go on behind them, or
  * their deletion would look like a loss one day. */
@@ -202,13 +240,16 @@ static void take_end(struct source_kafka *k, uint32_t i, int64_t offset)
     struct source_partition *p = &k->source.partitions[i];
     struct partition_state *st = &k->states[i];
     int64_t next = p->end >= 0 && p->end < offset ? p->end : offset;
-    st->eof = true;
-    p->done = p->done || (p->end >= 0 && offset >= p->end);
     bool lost = p->position.next >= 0 && st->low > p->position.next; /* as far as is known */
     if (st->failed.code == 0 && next > p->position.next && !lost) {
-        k->source.stats.gaps_explained += p->position.next >= 0; /* DROP(record_not_delivered) */
+        if (!skip_gap(k, i, next)) {
+            return;
+        }
         p->position.next = next;
     }
+    st->gap.asked = 0;
+    st->eof = true;
+    p->done = p->done || (p->end >= 0 && offset >= p->end);
 }
 
 static void take_error(struct source_kafka *k, uint32_t i, const rd_kafka_message_t *m)
@@ -231,16 +272,48 @@ static void take_error(struct source_kafka *k, uint32_t i, const rd_kafka_messag
         break;
     case RD_KAFKA_RESP_ERR__BAD_MSG:
     case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
+    case RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED: /* a format or codec: librdkafka goes on behind it */
         (void)undine_err_set(&err, UNDINE_EIO, "topic `%s`, partition %d, behind offset %lld: %s",
                              p->topic, p->partition, (long long)p->position.next,
                              rd_kafka_message_errstr(m));
         fail(&st->failed, &err);
         break;
     default: /* librdkafka tries again */
-        atomic_store(&k->worried, true);
+        atomic_store(&k->watch.worried, true);
         break;
     }
     k->source.stats.errors++;
+}
+
+/* A gap in front of offset: is it none that was lost, and known well enough to go on? */
+static bool take_gap(struct source_kafka *k, uint32_t i, int64_t offset)
+{
+    struct source_partition *p = &k->source.partitions[i];
+    struct partition_state *st = &k->states[i];
+    struct undine_err err;
+    if (p->position.next >= 0 && gap_is_loss(k, p, st)) {
+        (void)offset_loss(&err, p, st->low, p->high, "messages were deleted before they were read");
+        fail(&st->failed, &err);
+        return false;
+    }
+    return skip_gap(k, i, offset);
+}
+
+static void note_taken(struct source_kafka *k, uint32_t i, int64_t offset)
+{
+    const struct source_partition *p = &k->source.partitions[i];
+    if (!gap_taken(&k->states[i].gap, offset)) {
+        return;
+    }
+    k->source.stats.records_recovered++;
+    if (k->log != NULL) {
+        char line[SOURCE_TOPIC_MAX + REASON_MAX];
+        (void)snprintf(line, sizeof line,
+                       "topic `%s`, partition %d: the Kafka client left out the record at offset "
+                       "%lld; asked again, the broker had it",
+                       p->topic, p->partition, (long long)offset);
+        k->log(k->log_payload, LOG_LEVEL_WARNING, line);
+    }
 }
 
 /* The offset guard.  Is the message the next one of a partition that goes on?  librdkafka may
@@ -249,26 +322,20 @@ static bool take_message(struct source_kafka *k, uint32_t i, const rd_kafka_mess
 {
     struct source_partition *p = &k->source.partitions[i];
     struct partition_state *st = &k->states[i];
-    struct undine_err err;
-    switch (offset_guard(p, m->offset)) {
-    case GUARD_DUPLICATE:
+    enum guard guard = offset_guard(p, m->offset);
+    if (guard == GUARD_DUPLICATE) {
         k->source.stats.duplicates_skipped++; /* DROP(record_again) */
         return false;
-    case GUARD_DONE:
+    }
+    int64_t upto = guard == GUARD_DONE ? p->end : m->offset;
+    if (offset_wanted(p, st) < upto && !take_gap(k, i, upto)) {
+        return false;
+    }
+    if (guard == GUARD_DONE) {
         p->done = true;
         return false;
-    case GUARD_GAP:
-        if (gap_is_loss(k, p, st)) {
-            (void)offset_loss(&err, p, st->low, p->high,
-                              "messages were deleted before they were read");
-            fail(&st->failed, &err);
-            return false;
-        }
-        k->source.stats.gaps_explained++; /* DROP(record_not_delivered) */
-        break;
-    case GUARD_TAKE:
-        break;
     }
+    note_taken(k, i, m->offset);
     st->eof = false;
     p->position.next = m->offset + 1;
     p->done = p->end >= 0 && p->position.next >= p->end;
@@ -281,7 +348,8 @@ static size_t take_batch(struct source_kafka *k, uint32_t i, struct source_messa
     struct source_partition *p = &k->source.partitions[i];
     const rd_kafka_message_t *last = NULL;
     size_t n = 0;
-    for (size_t j = 0; j < k->n_batch; j++) {
+    k->states[i].stale = false;
+    for (size_t j = 0; j < k->n_batch && !k->states[i].stale; j++) {
         rd_kafka_message_t *m = k->batch[j];
         bool go_on = k->states[i].failed.code == 0 && !p->done;
         if (m->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
@@ -334,7 +402,7 @@ static void update_ends(struct source_kafka *k, uint32_t i)
         high >= 0) {
         p->high = high;
     }
-    p->at_end = k->states[i].eof && !atomic_load(&k->states[i].leaderless) && !k->source.stats.away;
+    p->at_end = k->states[i].eof && !atomic_load(&k->watch.leaderless[i]) && !k->source.stats.away;
 }
 
 static int kafka_poll(struct source *s, uint32_t partition, struct source_message *out,
@@ -359,46 +427,11 @@ static int kafka_poll(struct source *s, uint32_t partition, struct source_messag
 
 /* ---- maintain ---- */
 
-static void note_leaders(struct source_kafka *k, const rd_kafka_metadata_topic_t *mt)
-{
-    for (int m = 0; m < mt->partition_cnt; m++) {
-        for (uint32_t i = 0; i < k->source.n_partitions; i++) {
-            const struct source_partition *p = &k->source.partitions[i];
-            if (p->partition == mt->partitions[m].id && strcmp(p->topic, mt->topic) == 0) {
-                atomic_store(&k->states[i].leaderless, mt->partitions[m].leader < 0);
-            }
-        }
-    }
-}
-
-/* The watch: see which partitions the topics have, and which of them have a leader. */
-static void watch(void *arg)
-{
-    struct source_kafka *k = arg;
-    const struct rd_kafka_metadata *md;
-    bool lazy = !atomic_load(&k->worried) && k->ticks++ % WATCH_LAZY != 0;
-    if (lazy || rd_kafka_metadata(k->rk, 0, NULL, &md, CHECK_MS) != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        return;
-    }
-    for (int m = 0; m < md->topic_cnt; m++) {
-        const rd_kafka_metadata_topic_t *mt = &md->topics[m];
-        bool gone = mt->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-        for (size_t t = 0; t < k->n_topics; t++) {
-            if ((gone || mt->partition_cnt > 0) && strcmp(mt->topic, k->topics[t].name) == 0) {
-                atomic_store(&k->topic_states[t].n_seen, gone ? 0 : mt->partition_cnt);
-                note_leaders(k, mt);
-            }
-        }
-    }
-    rd_kafka_metadata_destroy(md);
-    (void)atomic_fetch_add(&k->looks, 1);
-}
-
 static bool check_topic(struct source_kafka *k, size_t t)
 {
     struct topic_state *state = &k->topic_states[t];
     struct undine_err err = {0};
-    int n_seen = atomic_load(&state->n_seen);
+    int n_seen = atomic_load(&k->watch.n_seen[t]);
     int64_t now = clock_monotonic_ns();
     state->missing_ns = n_seen != 0 ? 0 : state->missing_ns != 0 ? state->missing_ns : now;
     if (n_seen > 0 || (n_seen == 0 && now - state->missing_ns > TOPIC_GRACE_MS * NS_PER_MS)) {
@@ -416,43 +449,17 @@ static void check_topics(struct source_kafka *k)
         well = check_topic(k, t) && well;
     }
     for (uint32_t i = 0; i < k->source.n_partitions; i++) {
-        well = well && !atomic_load(&k->states[i].leaderless);
+        well = well && !atomic_load(&k->watch.leaderless[i]);
     }
     if (!well) { /* until a later look */
         k->source.stats.away = true;
-        k->looks_wanted = atomic_load(&k->looks) + 1;
+        k->looks_wanted = atomic_load(&k->watch.looks) + 1;
     }
-    if (k->source.stats.away && (int)(atomic_load(&k->looks) - k->looks_wanted) >= 0) {
+    if (k->source.stats.away && (int)(atomic_load(&k->watch.looks) - k->looks_wanted) >= 0) {
         k->source.stats.away = false;
         k->source.stats.reconnects++;
     }
-    atomic_store(&k->worried, k->source.stats.away || !well);
-}
-
-/* For tools that show a group's lag. */
-static void commit(struct source_kafka *k, const int64_t *synced_next)
-{
-    if (synced_next == NULL ||
-        clock_monotonic_ns() - k->committed_ns < COMMIT_PERIOD_MS * NS_PER_MS) {
-        return;
-    }
-    k->committed_ns = clock_monotonic_ns();
-    rd_kafka_topic_partition_list_t *list =
-        rd_kafka_topic_partition_list_new((int)k->source.n_partitions);
-    for (uint32_t i = 0; i < k->source.n_partitions; i++) {
-        const struct source_partition *p = &k->source.partitions[i];
-        if (synced_next[i] >= 0 && synced_next[i] != k->states[i].committed) {
-            rd_kafka_topic_partition_list_add(list, p->topic, p->partition)->offset =
-                synced_next[i];
-            k->states[i].committed = synced_next[i];
-        }
-    }
-    FAULT("kafka.before_commit");
-    if (list->cnt > 0) {
-        (void)rd_kafka_commit(k->rk, list, 1);
-    }
-    FAULT("kafka.after_commit");
-    rd_kafka_topic_partition_list_destroy(list);
+    atomic_store(&k->watch.worried, k->source.stats.away || !well);
 }
 
 static int kafka_maintain(struct source *s, const int64_t *synced_next, struct undine_err *err)
@@ -463,7 +470,10 @@ static int kafka_maintain(struct source *s, const int64_t *synced_next, struct u
     if (k->failed.code < 0) {
         return give(err, &k->failed);
     }
-    commit(k, synced_next);
+    if (synced_next != NULL && clock_monotonic_ns() - k->told_ns >= COMMIT_PERIOD_MS * NS_PER_MS) {
+        k->told_ns = clock_monotonic_ns();
+        kafka_tell_offsets(k->rk, s, synced_next, k->told);
+    }
     for (uint32_t i = 0; i < s->n_partitions; i++) {
         update_ends(k, i);
     }
@@ -493,7 +503,7 @@ static void release_held(struct source_kafka *k)
 static void kafka_close(struct source *s)
 {
     struct source_kafka *k = kafka_source(s);
-    ticker_stop(k->watch);
+    kafka_watch_stop(&k->watch);
     release_batch(k);
     release_held(k);
     for (uint32_t i = 0; k->states != NULL && i < s->n_partitions; i++) {
@@ -509,6 +519,7 @@ static void kafka_close(struct source *s)
     k->log = NULL; /* the log's owner may be gone before librdkafka is */
     bool closed = k->rk == NULL || within_ms(close_client, k->rk, CLOSE_MS);
     free(k->states);
+    free(k->told);
     free(k->topics);
     free(k->topic_states);
     free(k->brokers);
@@ -580,7 +591,6 @@ static int find_topics(struct source_kafka *k, const struct source_kafka_options
                                   rd_kafka_err2str(rd_kafka_last_error()));
         }
         k->topic_states[t].handle = handle;
-        k->topic_states[t].n_seen = NOT_SEEN;
         topic->name = rd_kafka_topic_name(handle);
         int rc = 0;
         while (rc == 0) {
@@ -724,12 +734,14 @@ static int start(struct source_kafka *k, const struct source_kafka_options *opt,
         return rc;
     }
     k->states = calloc(k->source.n_partitions, sizeof *k->states);
-    if (k->states == NULL) {
+    k->told = calloc(k->source.n_partitions, sizeof *k->told);
+    if (k->states == NULL || k->told == NULL) {
         return undine_err_set(err, UNDINE_ENOMEM, "no memory for partitions");
     }
     for (uint32_t i = 0; i < k->source.n_partitions && rc == 0; i++) {
         const struct source_partition *p = &k->source.partitions[i];
-        k->states[i].committed = -1;
+        k->told[i] = -1;
+        k->states[i].gap.asks = GAP_ASKS;
         k->states[i].queue = rd_kafka_queue_get_partition(k->rk, p->topic, p->partition);
         rd_kafka_queue_forward(k->states[i].queue, NULL);
         rc = ask_offsets(k, i, opt, until_ns, err);
@@ -740,10 +752,10 @@ static int start(struct source_kafka *k, const struct source_kafka_options *opt,
         release_held(k);
         rc = assign(k, opt, false, err);
     }
-    k->committed_ns = clock_monotonic_ns();
+    k->told_ns = clock_monotonic_ns();
     k->source.topics = k->topics;
     k->source.n_topics = k->n_topics;
-    return rc < 0 ? rc : ticker_start(&k->watch, watch, k, WATCH_MS, err);
+    return rc < 0 ? rc : kafka_watch_start(&k->watch, k->rk, &k->source, err);
 }
 
 int source_kafka_open(struct source **out, const struct source_kafka_options *opt,

@@ -73,11 +73,12 @@ static int print_ingest(const struct bench_ingest_options *opt, const struct ben
         "bytes_per_event", (json_int_t)(r->bytes / r->events));
     (void)json_object_update_new(
         o,
-        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "views",
+        json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "views",
                   (json_int_t)opt->stream.views, "measured", (json_int_t)r->measured, "cache_bytes",
                   (json_int_t)opt->cache_bytes, "users_bytes", (json_int_t)r->users_bytes, "misses",
                   (json_int_t)r->misses, "loads", (json_int_t)r->loads, "window_ms",
-                  (json_int_t)opt->window_ms, "pending_max", (json_int_t)r->pending_max));
+                  (json_int_t)opt->window_ms, "pending_max", (json_int_t)r->pending_max, "gaps",
+                  (json_int_t)r->gaps, "records_recovered", (json_int_t)r->recovered));
     return bench_print(o);
 }
 

@@ -97,6 +97,10 @@ static const struct metric METRICS[] = {
     COUNTER("source_gaps", ingest.source.gaps_explained,
             "Gaps between offsets that are no loss: control records, aborted transactions, "
             "compaction."),
+    COUNTER("source_gaps_verified", ingest.source.gaps_verified,
+            "Of these gaps, those that a second answer of the broker showed, too."),
+    COUNTER("source_records_recovered", ingest.source.records_recovered,
+            "Records that the Kafka client left out and had when it was asked again."),
     COUNTER("source_reconnects", ingest.source.reconnects, "Connections made again."),
 
     /* How wrong: predictions made before the example was learned. */

@@ -207,9 +207,12 @@ static int refuse_count(const struct pipeline *p, uint64_t events, uint64_t expe
 {
     const struct source_stats *stats = &p->source->stats;
     int rc = undine_err_set(
-        err, UNDINE_EIO, "read %llu events, expected %llu; %llu read twice, %llu gaps",
+        err, UNDINE_EIO,
+        "read %llu events, expected %llu; %llu read twice, %llu gaps, %llu of them shown by two "
+        "answers, %llu records in the second answer only",
         (unsigned long long)events, (unsigned long long)expected,
-        (unsigned long long)stats->duplicates_skipped, (unsigned long long)stats->gaps_explained);
+        (unsigned long long)stats->duplicates_skipped, (unsigned long long)stats->gaps_explained,
+        (unsigned long long)stats->gaps_verified, (unsigned long long)stats->records_recovered);
     for (uint32_t i = 0; i < p->source->n_partitions; i++) {
         const struct source_partition *part = &p->source->partitions[i];
         (void)undine_err_prefix(err, "%d: %lld of %lld (%lld)", part->partition,
@@ -243,6 +246,8 @@ static int run_once(const struct schema *schema, const struct stream *s,
         ingest_status(p.ingest, &st);
         note(out, &st);
         read_clocks(&ended, out->events);
+        out->gaps += p.source->stats.gaps_explained;
+        out->recovered += p.source->stats.records_recovered;
         out->measured = ended.events - begun.events;
         for (int i = 0; i < CLOCKS; i++) {
             rates[i] = (double)out->measured / (ended.s[i] - begun.s[i]);

@@ -33,8 +33,10 @@ struct bench_ingest_result {
     double events_per_process_second; /* processor time of all threads, median */
     uint64_t events, bytes, examples; /* bytes: of the stream */
     uint64_t clicks;
-    uint64_t measured;    /* events: those behind views x users of them */
-    uint64_t pending_max; /* impressions that waited at once, at the end of a commit */
+    uint64_t gaps, recovered; /* of a broker's offsets; records that it gave when asked again: of
+                                 all runs */
+    uint64_t measured;        /* events: those behind views x users of them */
+    uint64_t pending_max;     /* impressions that waited at once, at the end of a commit */
     uint64_t users_bytes, misses, loads; /* of the users' cache; loads: misses that the store had */
 };
 

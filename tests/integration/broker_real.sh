@@ -102,6 +102,8 @@ whole() {
     fail "bench ingest --kafka"
   expect "$tmp/bench.json" events -eq 5000
   expect "$tmp/bench.json" examples -gt 4600
+  expect "$tmp/bench.json" gaps -eq 0
+  expect "$tmp/bench.json" records_recovered -eq 0
   say "ok: bench ingest"
   # A click is followed to its score, each of them, and none is seen before it was sent.
   "$ROOT/tests/bench/click_to_score" --build "$BUILD" --brokers "$broker" --probes 8 --rate 300 --window 2000 --dir "$tmp" \

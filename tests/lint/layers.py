@@ -27,7 +27,7 @@ LAYER_NAMES = ("base", "featurestore", "ingest", "learner", "scorer", "configs",
 # Foreign headers that have one home, so that they can be exchanged.
 HOMES = {
     "rocksdb/": {"featurestore/store.c"},
-    "librdkafka/": {"ingest/source_kafka.c", "ingest/kafka_ask.c", "ops/kafka_producer.c", "ops/kafka_mock.c"},
+    "librdkafka/": {"ingest/source_kafka.c", "ingest/kafka_ask.c", "ingest/kafka_watch.c", "ops/kafka_producer.c", "ops/kafka_mock.c"},
     "simdjson": {"ingest/*.cc", "ops/json_tape.cc"},
     "microhttpd": {"ops/http.c", "ops/http_call.c", "ops/http_inside.h"},
     "yaml.h": {"configs/*.c", "ops/import_mapping.c"},

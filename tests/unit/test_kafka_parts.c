@@ -56,6 +56,58 @@ static void test_guard_sequence(void **state)
     assert_int_equal(offset_guard(&p, 1000), GUARD_TAKE); /* never read: starts anywhere */
 }
 
+/* Asked for again are the first gaps, those wider by far than any that was confirmed, and one in so
+ * many records; a record that only the second answer had gives new credit. */
+static void test_which_gaps_are_asked_for_again(void **state)
+{
+    (void)state;
+    struct gap_doubt g = {.asks = GAP_ASKS};
+    bool twice;
+    int64_t at = 10;
+    for (int i = 0; i < GAP_ASKS; i++, at += 5) {
+        assert_int_equal(gap_believe(&g, at, at + 3, &twice), at); /* ask */
+        assert_false(twice);
+        assert_int_equal(gap_believe(&g, at, at + 3, &twice), at + 3);
+        assert_true(twice);
+        assert_false(gap_taken(&g, at + 3));
+    }
+    assert_int_equal(gap_believe(&g, at, at + 7, &twice), at + 7);
+    assert_false(twice);
+    assert_int_equal(gap_believe(&g, at, at + 8, &twice), at); /* more than twice 3 */
+    assert_int_equal(gap_believe(&g, at, at + 8, &twice), at + 8);
+    assert_true(twice);
+    assert_int_equal(gap_believe(&g, at, at + 17, &twice), at + 17);
+    assert_false(twice);
+
+    while (g.n_taken < GAP_ASK_EVERY) {
+        assert_false(gap_taken(&g, at++));
+    }
+    assert_int_equal(g.asks, 1);
+    assert_int_equal(gap_believe(&g, at, at + 2, &twice), at);
+    assert_true(gap_taken(&g, at)); /* it was there */
+    assert_int_equal(g.asks, GAP_ASKS);
+    assert_true(gap_taken(&g, at + 1));
+    assert_false(gap_taken(&g, at + 2)); /* the one that came first */
+    assert_int_equal(g.asked, 0);
+}
+
+/* What two answers both lack is believed, and no offset more. */
+static void test_answers_that_differ(void **state)
+{
+    (void)state;
+    struct gap_doubt g = {.asks = GAP_ASKS};
+    bool twice;
+    assert_int_equal(gap_believe(&g, 100, 120, &twice), 100);
+    assert_int_equal(gap_believe(&g, 100, 110, &twice), 110); /* 110 to 119 are out still */
+    assert_true(twice);
+    assert_true(gap_taken(&g, 110));
+    assert_int_equal(gap_believe(&g, 111, 130, &twice), 120); /* 120 was seen, now it is not */
+    assert_true(twice);
+    assert_int_equal(gap_believe(&g, 120, 130, &twice), 120);
+    assert_false(twice);
+    assert_false(gap_taken(&g, 130));
+}
+
 static void test_start(void **state)
 {
     (void)state;
@@ -264,11 +316,17 @@ static void test_within(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_guard_sequence), cmocka_unit_test(test_start),
-        cmocka_unit_test(test_fence),          cmocka_unit_test(test_accept_loss),
-        cmocka_unit_test(test_shards),         cmocka_unit_test(test_topic_changed),
-        cmocka_unit_test(test_conf),           cmocka_unit_test(test_within),
-        cmocka_unit_test(test_auth_hint),      cmocka_unit_test(test_ticker)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_which_gaps_are_asked_for_again),
+                                       cmocka_unit_test(test_answers_that_differ),
+                                       cmocka_unit_test(test_guard_sequence),
+                                       cmocka_unit_test(test_start),
+                                       cmocka_unit_test(test_fence),
+                                       cmocka_unit_test(test_accept_loss),
+                                       cmocka_unit_test(test_shards),
+                                       cmocka_unit_test(test_topic_changed),
+                                       cmocka_unit_test(test_conf),
+                                       cmocka_unit_test(test_within),
+                                       cmocka_unit_test(test_auth_hint),
+                                       cmocka_unit_test(test_ticker)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
