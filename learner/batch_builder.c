@@ -61,6 +61,7 @@ static int id_list_room(struct id_list *l, size_t n_keys, size_t n_bags, struct 
         }
         l->bags_capacity = capacity;
     }
+    l->offset[0] = 0;
     if (n_keys > l->keys_capacity) {
         size_t capacity = capacity_for(l->keys_capacity, n_keys);
         if (!grow_u64(&l->key, capacity) || !grow_u32(&l->row, capacity)) {
@@ -71,23 +72,23 @@ static int id_list_room(struct id_list *l, size_t n_keys, size_t n_bags, struct 
     return UNDINE_OK;
 }
 
-/* Append a bag of n ids. */
-static int id_list_add(struct id_list *l, const uint64_t *ids, size_t n, struct undine_err *err)
+/* Append a bag of n ids, for which there is room.  Returns whether one of them is 0. */
+static inline bool id_list_append(struct id_list *l, const uint64_t *ids, size_t n)
 {
-    int rc = id_list_room(l, l->n_keys + n, l->n_bags + 1, err);
-    if (rc < 0) {
-        return rc;
-    }
-    l->offset[l->n_bags] = (uint32_t)l->n_keys;
+    uint64_t *to = l->key + l->n_keys;
+    bool zero = false;
     for (size_t i = 0; i < n; i++) {
-        if (ids[i] == 0) {
-            return undine_err_set(err, UNDINE_ECORRUPT, "an example holds the id 0");
-        }
-        l->key[l->n_keys + i] = ids[i];
+        to[i] = ids[i];
+        zero |= ids[i] == 0;
     }
     l->n_keys += n;
     l->offset[++l->n_bags] = (uint32_t)l->n_keys;
-    return UNDINE_OK;
+    return zero;
+}
+
+static int no_id(struct undine_err *err)
+{
+    return undine_err_set(err, UNDINE_ECORRUPT, "an example holds the id 0");
 }
 
 static void sequences_release(struct batch_builder_sequences *q)
@@ -203,7 +204,11 @@ static int add_fields(struct batch_builder *b, const struct example *e, struct u
     uint64_t item = 0;
     bool candidate = false;
     for (uint32_t f = 0; f < b->schema->n_fields; f++) {
-        int rc = id_list_add(&b->field[f], ids, e->counts[f], err);
+        struct id_list *l = &b->field[f];
+        int rc = id_list_room(l, l->n_keys + e->counts[f], l->n_bags + 1, err);
+        if (rc == UNDINE_OK && id_list_append(l, ids, e->counts[f])) {
+            rc = no_id(err);
+        }
         if (rc < 0) {
             return undine_err_prefix(err, "field `%s`", b->schema->fields[f].name);
         }
@@ -217,27 +222,38 @@ static int add_fields(struct batch_builder *b, const struct example *e, struct u
     return UNDINE_OK;
 }
 
-/* Append the steps of a sequence: words are {time, counts (one byte a field), ids} a step. */
+static int step_cut_off(uint32_t step, struct undine_err *err)
+{
+    return undine_err_set(err, UNDINE_ECORRUPT, "a sequence ends inside step %u", step);
+}
+
+/* Append the steps of a sequence: words are {time, counts (one byte a field), ids} a step.  No
+ * field has more ids than there are words. */
 static int add_steps(struct batch_builder_sequences *q, uint32_t n_fields,
                      const struct example_sequence *seq, struct undine_err *err)
 {
     const uint64_t *at = seq->words, *end = seq->words + seq->n_words;
+    size_t n_steps = seq->n_steps < seq->n_words / 2 ? seq->n_steps : seq->n_words / 2;
+    bool zero = false;
+    for (uint32_t i = 0; i < n_fields; i++) {
+        struct id_list *l = &q->step[i];
+        int rc = id_list_room(l, l->n_keys + seq->n_words, l->n_bags + n_steps, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
     for (uint32_t step = 0; step < seq->n_steps; step++) {
         uint8_t counts[8];
         if (end - at < 2) {
-            return undine_err_set(err, UNDINE_ECORRUPT, "a sequence ends inside step %u", step);
+            return step_cut_off(step, err);
         }
         memcpy(counts, &at[1], sizeof counts);
         at += 2;
-        for (uint32_t i = 0; i < n_fields; i++) {
+        for (uint32_t i = 0; i < n_fields; at += counts[i++]) {
             if (end - at < counts[i]) {
-                return undine_err_set(err, UNDINE_ECORRUPT, "a sequence ends inside step %u", step);
+                return step_cut_off(step, err);
             }
-            int rc = id_list_add(&q->step[i], at, counts[i], err);
-            if (rc < 0) {
-                return rc;
-            }
-            at += counts[i];
+            zero |= id_list_append(&q->step[i], at, counts[i]);
         }
     }
     if (at != end) {
@@ -246,7 +262,7 @@ static int add_steps(struct batch_builder_sequences *q, uint32_t n_fields,
     }
     q->n++;
     q->step_offset[q->n] = q->step_offset[q->n - 1] + seq->n_steps;
-    return UNDINE_OK;
+    return zero ? no_id(err) : UNDINE_OK;
 }
 
 /* The place in q->slot of this content, or the free one where it belongs. */
@@ -441,33 +457,46 @@ static void count_rows(struct batch_builder_table *t, const uint32_t *rows, size
     }
 }
 
-static void count_sequence(struct batch_builder *b, uint32_t k, uint32_t s, uint32_t e)
-{
-    const struct schema_sequence *from = &b->schema->sequences[s];
-    const struct batch_builder_sequences *q = &b->sequence[s];
-    uint32_t first = q->step_offset[q->of_example[e]];
-    uint32_t end = q->step_offset[q->of_example[e] + 1];
-    for (uint32_t i = 0; i < from->n_fields && end > first; i++) {
-        const struct id_list *l = &q->step[i];
-        if (from->table[i] == k) {
-            count_rows(&b->table[k], l->row + l->offset[first], l->offset[end] - l->offset[first],
-                       e);
-        }
-    }
-}
+/* Where a table is used. */
+struct use {
+    struct id_list *list;
+    const struct batch_builder_sequences
+        *sequence; /* whose steps the list holds; NULL = examples */
+};
+enum { USES_MAX = SCHEMA_FIELDS_MAX + SCHEMA_SEQUENCES_MAX * SCHEMA_STEP_FIELDS_MAX };
 
-static void count_instances(struct batch_builder *b, uint32_t k)
+static size_t uses_of(struct batch_builder *b, uint32_t k, struct use out[USES_MAX])
 {
     const struct schema *schema = b->schema;
-    for (uint32_t e = 0; e < b->n; e++) {
-        for (uint32_t f = 0; f < schema->n_fields; f++) {
-            const struct id_list *l = &b->field[f];
-            if (schema->fields[f].table == k) {
-                count_rows(&b->table[k], l->row + l->offset[e], l->offset[e + 1] - l->offset[e], e);
+    size_t n = 0;
+    for (uint32_t f = 0; f < schema->n_fields; f++) {
+        if (schema->fields[f].table == k) {
+            out[n++] = (struct use){&b->field[f], NULL};
+        }
+    }
+    for (uint32_t s = 0; s < schema->n_sequences; s++) {
+        struct batch_builder_sequences *q = &b->sequence[s];
+        for (uint32_t i = 0; i < schema->sequences[s].n_fields; i++) {
+            if (schema->sequences[s].table[i] == k) {
+                out[n++] = (struct use){&q->step[i], q};
             }
         }
-        for (uint32_t s = 0; s < schema->n_sequences; s++) {
-            count_sequence(b, k, s, e);
+    }
+    return n;
+}
+
+static void count_instances(struct batch_builder_table *t, const struct use *uses, size_t n_uses,
+                            uint32_t n_examples)
+{
+    for (uint32_t e = 0; e < n_examples; e++) {
+        for (size_t u = 0; u < n_uses; u++) {
+            const struct id_list *l = uses[u].list;
+            const struct batch_builder_sequences *q = uses[u].sequence;
+            uint32_t first = q != NULL ? q->step_offset[q->of_example[e]] : e;
+            uint32_t end = q != NULL ? q->step_offset[q->of_example[e] + 1] : e + 1;
+            if (end > first) {
+                count_rows(t, l->row + l->offset[first], l->offset[end] - l->offset[first], e);
+            }
         }
     }
 }
@@ -513,24 +542,20 @@ struct gather_job {
 static int gather_table(const struct gather_job *j, uint32_t k)
 {
     struct batch_builder *b = j->b;
-    const struct schema *schema = b->schema;
     struct batch_builder_table *t = &b->table[k];
+    struct use use[USES_MAX];
+    size_t n_uses = uses_of(b, k, use);
     bool admitted = b->admission != NULL;
     int rc = UNDINE_OK;
     distinct_begin(&t->ids);
-    for (uint32_t f = 0; rc == UNDINE_OK && f < schema->n_fields; f++) {
-        if (schema->fields[f].table == k) {
-            rc = number_list(t, &b->field[f], admitted, &j->err[k]);
-        }
+    for (size_t u = 0; rc == UNDINE_OK && u < n_uses; u++) {
+        rc = number_list(t, use[u].list, admitted, &j->err[k]);
     }
-    for (uint32_t s = 0; s < schema->n_sequences; s++) {
-        for (uint32_t i = 0; rc == UNDINE_OK && i < schema->sequences[s].n_fields; i++) {
-            if (schema->sequences[s].table[i] == k) {
-                rc = number_list(t, &b->sequence[s].step[i], admitted, &j->err[k]);
-            }
-        }
+    rc = rc < 0 ? rc : gather_rows(t, &j->tables[k], admitted, &j->err[k]);
+    if (rc == UNDINE_OK) {
+        count_instances(t, use, n_uses, b->n);
     }
-    return rc < 0 ? rc : gather_rows(t, &j->tables[k], admitted, &j->err[k]);
+    return rc;
 }
 
 static void gather_part(void *ctx, size_t k, size_t who)
@@ -538,7 +563,6 @@ static void gather_part(void *ctx, size_t k, size_t who)
     const struct gather_job *j = ctx;
     (void)who;
     if (gather_table(j, (uint32_t)k) == UNDINE_OK) {
-        count_instances(j->b, (uint32_t)k);
         fill_table(j->b, (uint32_t)k, &j->tables[k]);
     }
 }
