@@ -30,6 +30,7 @@ int image_open(struct image **out, const char *dir, const char *name,
         image_close(image);
         return rc;
     }
+    model_freeze(image->model);
     *out = image;
     return UNDINE_OK;
 }

@@ -19,6 +19,7 @@ undine_test(test_model_options SOURCES unit/test_model_options.c support/toy_bat
 undine_model_test(test_model_workers unit/test_model_workers.c support/toy_batch.c)
 undine_test(test_model_shards SOURCES unit/test_model_shards.c LIBS undine_model LABELS fast)
 undine_model_test(test_model_din unit/test_model_din.c support/toy_batch.c)
+undine_model_test(test_model_freeze unit/test_model_freeze.c support/toy_batch.c)
 undine_test(test_model_overfit SOURCES unit/test_model_overfit.c support/toy_batch.c
   LIBS undine_model m LABELS fast)
 target_link_options(test_model_overfit PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=aligned_alloc)

@@ -7,6 +7,7 @@
 #include "learner/model/sequence.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +32,7 @@ struct model {
     struct params params;
     real *values, *grads;
     struct low_model *low; /* NULL = none */
+    uint64_t frozen;       /* 0: values may change; else no other model of the process has it */
 };
 
 struct model_scratch {
@@ -40,6 +42,7 @@ struct model_scratch {
     struct tower_scratch mlp;
     struct low_tower_scratch low_mlp;
     uint32_t n_trained; /* B of the forward in training that backward may follow */
+    uint64_t mlp_of;    /* `frozen` of the model whose weights mlp has ready; 0 = none that lasts */
 };
 
 uint32_t model_row_width(const struct schema *schema, const struct model_options *opt,
@@ -199,6 +202,12 @@ int model_lower(struct model *m, struct undine_err *err)
     return rc == UNDINE_OK ? model_lower_by(m, low_kernels_available(0), err) : rc;
 }
 
+void model_freeze(struct model *m)
+{
+    static atomic_uint_fast64_t n_frozen;
+    m->frozen = atomic_fetch_add_explicit(&n_frozen, 1, memory_order_relaxed) + 1;
+}
+
 const struct model_param *model_params(const struct model *m, size_t *n)
 {
     *n = m->params.n;
@@ -281,6 +290,20 @@ static bool forward_x(const struct model *m, struct model_scratch *s, const stru
     return true;
 }
 
+/* Not by the model's address: another one may come to lie there. */
+static bool prepare_mlp(const struct model *m, struct model_scratch *s, const struct pass *pass)
+{
+    if (m->frozen != 0 && s->mlp_of == m->frozen) {
+        return true;
+    }
+    s->mlp_of = 0;
+    if (!tower_prepare(&m->mlp, &s->mlp, pass, true)) {
+        return false;
+    }
+    s->mlp_of = m->frozen;
+    return true;
+}
+
 static bool forward_mlp(const struct model *m, struct model_scratch *s, const struct pass *pass,
                         real *logit, size_t n)
 {
@@ -288,7 +311,7 @@ static bool forward_mlp(const struct model *m, struct model_scratch *s, const st
         return low_tower_forward(&m->low->mlp, &s->low_mlp, s->x.data, m->x_stride, logit, n);
     }
     real *s_0 = tower_input(&m->mlp, &s->mlp, n);
-    if (s_0 == NULL || !tower_prepare(&m->mlp, &s->mlp, pass, true)) {
+    if (s_0 == NULL || !prepare_mlp(m, s, pass)) {
         return false;
     }
     dense_forward(&m->mlp.layer[0].dense, &s->mlp.layer[0].dense, pass, s_0, s->x.data, m->x_stride,
@@ -334,7 +357,7 @@ static int forward(const struct model *m, real *statistics, struct model_scratch
 int model_forward(struct model *m, struct model_scratch *s, const struct batch *batch,
                   enum model_mode mode, real *logit, struct undine_err *err)
 {
-    UNDINE_ASSERT(mode == MODEL_SERVE || m->low == NULL);
+    UNDINE_ASSERT(mode == MODEL_SERVE || (m->low == NULL && m->frozen == 0));
     return forward(m, mode == MODEL_TRAIN ? m->values : NULL, s, batch, logit, err);
 }
 

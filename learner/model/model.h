@@ -96,6 +96,10 @@ void model_set_product(struct model *m, bool (*product)(const struct gemm *g));
  * caller alone.  Equal bits for any number of workers.  Serving never uses them. */
 void model_set_workers(struct model *m, struct workers *w);
 
+/* From now on values do not change, and the model is not trained: what a forward pass makes of
+ * them, a scratch makes once and keeps.  The same scores, bit for bit. */
+void model_freeze(struct model *m);
+
 /* From now on score with the dense parameters as they are in 16-bit integers (low.h): once, after
  * which the model is not trained and its values do not change.  UNDINE_ECONFIG where this processor
  * would not be faster (model_lowers), UNDINE_ENOMEM. */
