@@ -54,63 +54,11 @@ void activation_scratch_release(struct activation_scratch *s)
     buffer_release(&s->parts);
 }
 
-/* One call, for the workers. */
-struct job {
-    const struct activation *a;
-    struct activation_scratch *scratch;
-    const struct pass *pass;
-    real *out;         /* y, or g */
-    const real *y, *s; /* y: backward */
-    size_t n;
-};
-
-static void share(struct job *j, workers_part part)
+/* Of part i: mean, variance and number of its rows; backward: Dice's three sums. */
+static double *part_of(const struct activation *a, const struct activation_scratch *scratch,
+                       size_t i)
 {
-    workers_run(j->pass->workers, share_count(j->n, j->a->stride), part, j);
-}
-
-/* What chunk i sums. */
-static double *part_of(struct job *j, size_t i)
-{
-    return (double *)j->scratch->parts.data + i * 3 * j->a->stride;
-}
-
-struct dice_channels activation_dice_channels(const struct activation *a,
-                                              const struct activation_scratch *scratch)
-{
-    const real *alpha = scratch->channels.data;
-    return (struct dice_channels){alpha + a->stride, alpha + 2 * a->stride, alpha};
-}
-
-static void forward_part(void *ctx, size_t i, size_t who)
-{
-    struct job *j = ctx;
-    const struct kernels *k = j->pass->k;
-    size_t stride = j->a->stride;
-    struct share_rows r = share_chunk(j->n, stride, i);
-    real *y = j->out + r.first * stride;
-    const real *s = j->s + r.first * stride;
-    struct dice_channels ch = activation_dice_channels(j->a, j->scratch);
-    (void)who;
-    switch (j->a->kind) {
-    case ACT_SIGMOID:
-        k->sigmoid(y, s, r.n * stride);
-        break;
-    case ACT_RELU:
-        k->relu(y, s, r.n * stride);
-        break;
-    case ACT_TANH:
-        for (size_t x = 0; x < r.n * stride; x++) {
-            y[x] = (real)tanh((double)s[x]);
-        }
-        break;
-    case ACT_PRELU:
-        k->prelu(y, s, r.n, stride, j->scratch->channels.data);
-        break;
-    case ACT_DICE:
-        k->dice(y, s, r.n, stride, &ch);
-        break;
-    }
+    return (double *)scratch->parts.data + i * 3 * a->stride;
 }
 
 /* ---- Dice --------------------------------------------------------------------------------- */
@@ -160,183 +108,201 @@ static void dice_channels_set(const struct activation *a, struct activation_scra
     }
 }
 
-static void moments_part(void *ctx, size_t i, size_t who)
-{
-    struct job *j = ctx;
-    struct share_rows r = share_chunk(j->n, j->a->stride, i);
-    double *mean = part_of(j, i);
-    (void)who;
-    j->pass->k->moments(mean, mean + j->a->stride, j->s + r.first * j->a->stride, r.n,
-                        j->a->stride);
-}
-
-/* Mean and biased variance of all rows from those of the chunks: two sets of rows, the second with
+/* Mean and biased variance of all rows from those of the parts: two sets of rows, the second with
  * the share w of them all, have the variance v1 + w (v2 - v1) + w (1 - w) (m2 - m1)^2. */
-static void moments(struct job *j, double *mean, double *var)
+static void dice_moments(const struct activation *a, const struct activation_scratch *scratch,
+                         double *mean, double *var)
 {
-    size_t stride = j->a->stride;
-    share(j, moments_part);
-    memcpy(mean, part_of(j, 0), stride * sizeof *mean);
-    memcpy(var, part_of(j, 0) + stride, stride * sizeof *var);
-    for (size_t i = 1; i < share_count(j->n, stride); i++) {
-        struct share_rows r = share_chunk(j->n, stride, i);
-        const double *mean_i = part_of(j, i), *var_i = mean_i + stride;
-        double w = (double)r.n / (double)(r.first + r.n);
-        for (size_t c = 0; c < stride; c++) {
-            double apart = mean_i[c] - mean[c];
-            mean[c] += w * apart;
-            var[c] += w * (var_i[c] - var[c]) + w * (1.0 - w) * apart * apart;
+    double n = 0.0;
+    memset(mean, 0, a->stride * sizeof *mean);
+    memset(var, 0, a->stride * sizeof *var);
+    for (size_t i = 0; i < scratch->n_parts; i++) {
+        const double *mean_i = part_of(a, scratch, i), *var_i = mean_i + a->stride;
+        double n_i = mean_i[2 * a->stride];
+        if (n_i > 0.0) {
+            n += n_i;
+            double w = n_i / n;
+            for (size_t c = 0; c < a->stride; c++) {
+                double apart = mean_i[c] - mean[c];
+                mean[c] += w * apart;
+                var[c] += w * (var_i[c] - var[c]) + w * (1.0 - w) * apart * apart;
+            }
         }
     }
 }
 
-static void dice_statistics(struct job *j)
+bool activation_begin(const struct activation *a, struct activation_scratch *scratch,
+                      const struct pass *pass, size_t n_parts)
 {
-    const struct activation *a = j->a;
-    double *mean = j->scratch->sums.data;
-    double *var = mean + a->stride;
-    bool training = j->pass->statistics != NULL && j->n > 0;
-    j->scratch->through_statistics = false;
-    if (training) {
-        moments(j, mean, var);
-        j->scratch->through_statistics =
-            a->mode == DICE_BATCH || (a->mode == DICE_AUTO && j->n >= DICE_ROWS_MIN);
-    }
-    bool batch = j->scratch->through_statistics;
-    dice_channels_set(a, j->scratch, j->pass, batch ? mean : NULL, batch ? var : NULL);
-    if (training) {
-        dice_update(a, j->pass->statistics, mean, var, !batch);
-    }
-}
-
-static bool begin(struct job *j)
-{
-    const struct activation *a = j->a;
-    real *channels = buffer_reals(&j->scratch->channels, 5, a->stride);
-    if (channels == NULL || !buffer_reserve(&j->scratch->sums, 3, a->stride, sizeof(double)) ||
-        !buffer_reserve(&j->scratch->parts, share_count(j->n, a->stride), 3 * a->stride,
-                        sizeof(double))) {
+    real *channels = buffer_reals(&scratch->channels, 5, a->stride);
+    scratch->noting = a->kind == ACT_DICE && pass->statistics != NULL;
+    scratch->n_parts = scratch->noting ? n_parts : 0;
+    if (channels == NULL || !buffer_reserve(&scratch->sums, 3, a->stride, sizeof(double)) ||
+        !buffer_reserve(&scratch->parts, scratch->n_parts, 3 * a->stride, sizeof(double))) {
         return false;
     }
     if (a->kind == ACT_PRELU || a->kind == ACT_DICE) {
-        matrix_pad(channels, j->pass->values + a->alpha, 1, a->width, a->stride);
-    }
-    if (a->kind == ACT_DICE) {
-        dice_statistics(j);
+        matrix_pad(channels, pass->values + a->alpha, 1, a->width, a->stride);
     }
     return true;
 }
 
-bool activation_dice_begin(const struct activation *a, struct activation_scratch *scratch,
-                           const struct pass *pass, const real *s, size_t n)
+void activation_note(const struct activation *a, const struct activation_scratch *scratch,
+                     const struct kernels *k, size_t part, const real *s, size_t n)
 {
-    return begin(&(struct job){.a = a, .scratch = scratch, .pass = pass, .s = s, .n = n});
+    if (scratch->noting) {
+        double *mean = part_of(a, scratch, part);
+        UNDINE_ASSERT(part < scratch->n_parts);
+        k->moments(mean, mean + a->stride, s, n, a->stride);
+        mean[2 * a->stride] = (double)n;
+    }
+}
+
+void activation_settle(const struct activation *a, struct activation_scratch *scratch,
+                       const struct pass *pass, size_t n)
+{
+    double *mean = scratch->sums.data;
+    double *var = mean + a->stride;
+    scratch->n = n;
+    scratch->through_statistics = false;
+    if (a->kind != ACT_DICE) {
+        return;
+    }
+    bool training = scratch->noting && n > 0;
+    if (training) {
+        dice_moments(a, scratch, mean, var);
+        scratch->through_statistics =
+            a->mode == DICE_BATCH || (a->mode == DICE_AUTO && n >= DICE_ROWS_MIN);
+    }
+    bool batch = scratch->through_statistics;
+    dice_channels_set(a, scratch, pass, batch ? mean : NULL, batch ? var : NULL);
+    if (training) {
+        dice_update(a, pass->statistics, mean, var, !batch);
+    }
+}
+
+struct dice_channels activation_dice_channels(const struct activation *a,
+                                              const struct activation_scratch *scratch)
+{
+    const real *alpha = scratch->channels.data;
+    return (struct dice_channels){alpha + a->stride, alpha + 2 * a->stride, alpha};
 }
 
 struct dice_sums activation_dice_part(const struct activation *a,
-                                      const struct activation_scratch *scratch, size_t chunk)
+                                      const struct activation_scratch *scratch, size_t part)
 {
-    double *sums = (double *)scratch->parts.data + chunk * 3 * a->stride;
-    memset(sums, 0, 3 * a->stride * sizeof *sums);
+    double *sums = part_of(a, scratch, part);
+    UNDINE_ASSERT(part < scratch->n_parts);
     return (struct dice_sums){sums, sums + a->stride, sums + 2 * a->stride};
 }
 
-static void dice_backward_part(void *ctx, size_t i, size_t who)
-{
-    struct job *j = ctx;
-    size_t stride = j->a->stride;
-    struct share_rows r = share_chunk(j->n, stride, i);
-    struct dice_channels ch = activation_dice_channels(j->a, j->scratch);
-    struct dice_sums sums = activation_dice_part(j->a, j->scratch, i);
-    (void)who;
-    j->pass->k->dice_backward(j->out + r.first * stride, j->s + r.first * stride, r.n, stride, &ch,
-                              &sums);
-}
-
-void activation_dice_end(const struct activation *a, struct activation_scratch *scratch,
-                         const struct pass *pass, size_t n)
+static void dice_backward_end(const struct activation *a, struct activation_scratch *scratch)
 {
     const real *alpha = scratch->channels.data;
     const real *inv = alpha + 2 * a->stride;
     real *shift = (real *)scratch->channels.data + 3 * a->stride;
     real *slope = shift + a->stride;
-    double *dalpha = scratch->sums.data;
-    const double *t = dalpha + a->stride;
+    const double *t = (const double *)scratch->sums.data + a->stride;
     const double *t_z = t + a->stride;
-    share_sum(dalpha, scratch->parts.data, share_count(n, a->stride), 3 * a->stride);
-    matrix_add_sums(pass->grads + a->alpha, dalpha, a->width);
+    double n = (double)scratch->n;
     /* - (1/r) [mean(dz) + z mean(dz z)], z = (s - mean) / r */
     for (size_t c = 0; scratch->through_statistics && c < a->stride; c++) {
         double to_s = (double)dice_slope(alpha[c], inv[c]);
-        shift[c] = (real)(t[c] / (double)n * to_s);
-        slope[c] = (real)(t_z[c] / (double)n * to_s * (double)inv[c]);
+        shift[c] = (real)(t[c] / n * to_s);
+        slope[c] = (real)(t_z[c] / n * to_s * (double)inv[c]);
     }
 }
 
 void activation_center(const struct activation *a, const struct activation_scratch *scratch,
-                       const struct kernels *k, real *g, const real *s, size_t n)
+                       const struct kernels *k, real *g, const real *s, size_t n, double *sum)
 {
     const real *channels = scratch->channels.data;
-    if (a->kind == ACT_DICE && scratch->through_statistics) {
+    if (scratch->through_statistics) {
         k->dice_center(g, s, n, a->stride, channels + a->stride, channels + 3 * a->stride,
-                       channels + 4 * a->stride);
+                       channels + 4 * a->stride, sum);
+    } else {
+        k->column_sums(sum, g, n, a->stride);
     }
 }
 
 /* ---- all kinds ---------------------------------------------------------------------------- */
 
-bool activation_forward(const struct activation *a, struct activation_scratch *scratch,
-                        const struct pass *pass, real *y, const real *s, size_t n)
+void activation_rows(const struct activation *a, const struct activation_scratch *scratch,
+                     const struct kernels *k, real *y, const real *s, size_t n)
 {
-    struct job job = {.a = a, .scratch = scratch, .pass = pass, .out = y, .s = s, .n = n};
-    if (!begin(&job)) {
+    size_t size = n * a->stride;
+    switch (a->kind) {
+    case ACT_SIGMOID:
+        k->sigmoid(y, s, size);
+        break;
+    case ACT_RELU:
+        k->relu(y, s, size);
+        break;
+    case ACT_TANH:
+        for (size_t x = 0; x < size; x++) {
+            y[x] = (real)tanh((double)s[x]);
+        }
+        break;
+    case ACT_PRELU:
+        k->prelu(y, s, n, a->stride, scratch->channels.data);
+        break;
+    case ACT_DICE: {
+        struct dice_channels ch = activation_dice_channels(a, scratch);
+        k->dice(y, s, n, a->stride, &ch);
+        break;
+    }
+    }
+}
+
+bool activation_backward_begin(const struct activation *a, struct activation_scratch *scratch,
+                               size_t n_parts)
+{
+    scratch->n_parts = a->kind == ACT_DICE || a->kind == ACT_PRELU ? n_parts : 0;
+    if (!buffer_reserve(&scratch->parts, scratch->n_parts, 3 * a->stride, sizeof(double))) {
         return false;
     }
-    share(&job, forward_part);
+    if (scratch->n_parts > 0) {
+        memset(scratch->parts.data, 0, scratch->n_parts * 3 * a->stride * sizeof(double));
+    }
     return true;
 }
 
-static void backward_part(void *ctx, size_t i, size_t who)
+void activation_backward_rows(const struct activation *a, const struct activation_scratch *scratch,
+                              const struct kernels *k, size_t part, real *g, real *y, const real *s,
+                              size_t n)
 {
-    struct job *j = ctx;
-    const struct kernels *k = j->pass->k;
-    size_t stride = j->a->stride;
-    struct share_rows r = share_chunk(j->n, stride, i);
-    size_t at = r.first * stride;
-    double *dalpha = part_of(j, i);
-    (void)who;
-    switch (j->a->kind) {
+    size_t size = n * a->stride;
+    switch (a->kind) {
     case ACT_SIGMOID:
-        k->sigmoid_backward(j->out + at, j->y + at, r.n * stride);
+        k->sigmoid_backward(g, y, size);
         break;
     case ACT_RELU:
-        k->relu_backward(j->out + at, j->s + at, r.n * stride);
+        k->relu_backward(g, s, size);
         break;
     case ACT_TANH:
-        k->tanh_backward(j->out + at, j->y + at, r.n * stride);
+        k->tanh_backward(g, y, size);
         break;
     case ACT_PRELU:
-        memset(dalpha, 0, 3 * stride * sizeof *dalpha);
-        k->prelu_backward(j->out + at, j->s + at, r.n, stride, j->scratch->channels.data, dalpha);
+        k->prelu_backward(g, s, n, a->stride, scratch->channels.data, part_of(a, scratch, part));
         break;
-    case ACT_DICE:
+    case ACT_DICE: {
+        struct dice_channels ch = activation_dice_channels(a, scratch);
+        struct dice_sums sums = activation_dice_part(a, scratch, part);
+        k->dice_backward(g, y, s, n, a->stride, &ch, &sums);
         break;
+    }
     }
 }
 
-void activation_backward(const struct activation *a, struct activation_scratch *scratch,
-                         const struct pass *pass, real *g, const real *y, const real *s, size_t n)
+void activation_backward_end(const struct activation *a, struct activation_scratch *scratch,
+                             const struct pass *pass)
 {
-    struct job job = {.a = a, .scratch = scratch, .pass = pass, .out = g, .y = y, .s = s, .n = n};
-    if (a->kind == ACT_DICE) {
-        share(&job, dice_backward_part);
-        activation_dice_end(a, scratch, pass, n);
-        return;
-    }
-    share(&job, backward_part);
-    if (a->kind == ACT_PRELU) {
+    if (a->kind == ACT_DICE || a->kind == ACT_PRELU) {
         double *dalpha = scratch->sums.data;
-        share_sum(dalpha, scratch->parts.data, share_count(n, a->stride), 3 * a->stride);
+        share_sum(dalpha, scratch->parts.data, scratch->n_parts, 3 * a->stride);
         matrix_add_sums(pass->grads + a->alpha, dalpha, a->width);
+    }
+    if (a->kind == ACT_DICE) {
+        dice_backward_end(a, scratch);
     }
 }

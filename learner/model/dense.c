@@ -26,11 +26,12 @@ void dense_init(const struct dense *d, const struct params *p, real *values, uin
 void dense_scratch_release(struct dense_scratch *s)
 {
     buffer_release(&s->w);
-    buffer_release(&s->w_t);
     buffer_release(&s->b);
+    buffer_release(&s->w_t);
     buffer_release(&s->dw);
     buffer_release(&s->sums);
-    buffer_release(&s->parts);
+    buffer_release(&s->dw_parts);
+    buffer_release(&s->sum_parts);
 }
 
 bool dense_prepare(const struct dense *d, struct dense_scratch *s, const struct pass *pass)
@@ -63,42 +64,45 @@ void dense_forward(const struct dense *d, const struct dense_scratch *s, const s
                     });
 }
 
-struct bias_job {
-    const struct pass *pass;
-    const real *dout; /* (n, stride) */
-    size_t n, stride;
-    double *parts;
-};
-
-static void bias_part(void *ctx, size_t i, size_t who)
+static real *dw_part(const struct dense *d, const struct dense_scratch *s, size_t part)
 {
-    const struct bias_job *j = ctx;
-    struct share_rows r = share_chunk(j->n, j->stride, i);
-    double *sums = j->parts + i * j->stride;
-    (void)who;
-    memset(sums, 0, j->stride * sizeof *sums);
-    j->pass->k->column_sums(sums, j->dout + r.first * j->stride, r.n, j->stride);
+    UNDINE_ASSERT(part < s->n_parts);
+    return (real *)s->dw_parts.data + part * d->in * d->out_stride;
 }
 
-static void backward_bias(const struct dense *d, struct dense_scratch *s, const struct pass *pass,
-                          const real *dout, size_t n)
+double *dense_bias_part(const struct dense *d, const struct dense_scratch *s, size_t part)
 {
-    double *sums = s->sums.data;
-    size_t chunks = share_count(n, d->out_stride);
-    struct bias_job job = {
-        .pass = pass, .dout = dout, .n = n, .stride = d->out_stride, .parts = s->parts.data};
-    workers_run(pass->workers, chunks, bias_part, &job);
-    share_sum(sums, s->parts.data, chunks, d->out_stride);
-    matrix_add_sums(pass->grads + d->bias, sums, d->out);
+    UNDINE_ASSERT(part < s->n_parts);
+    return (double *)s->sum_parts.data + part * d->out_stride;
 }
 
-static void backward_weights(const struct dense *d, struct dense_scratch *s,
-                             const struct pass *pass, const real *dout, const real *x,
-                             size_t x_stride, size_t n)
+bool dense_backward_begin(const struct dense *d, struct dense_scratch *s, const struct pass *pass,
+                          size_t n_parts)
 {
-    real *dw = s->dw.data;
+    real *w_t = buffer_reals(&s->w_t, d->out, d->in_stride);
+    if (w_t == NULL || buffer_reals(&s->dw, d->in, d->out_stride) == NULL ||
+        !buffer_reserve(&s->sums, d->out_stride, 1, sizeof(double)) ||
+        buffer_reals(&s->dw_parts, n_parts * d->in, d->out_stride) == NULL ||
+        !buffer_reserve(&s->sum_parts, n_parts, d->out_stride, sizeof(double))) {
+        return false;
+    }
+    s->n_parts = n_parts;
+    matrix_transpose(w_t, pass->values + d->weight, d->in, d->out, d->out, d->in_stride);
+    return true;
+}
+
+void dense_backward_clear(const struct dense *d, const struct dense_scratch *s, size_t part)
+{
+    memset(dw_part(d, s, part), 0, d->in * d->out_stride * sizeof(real));
+    memset(dense_bias_part(d, s, part), 0, d->out_stride * sizeof(double));
+}
+
+void dense_backward_rows(const struct dense *d, const struct dense_scratch *s,
+                         const struct pass *pass, size_t part, const real *dout, const real *x,
+                         size_t x_stride, size_t n)
+{
     pass_gemm(pass, &(struct gemm){
-                        .c = dw, /* (in, out) = x^T dout */
+                        .c = dw_part(d, s, part), /* (in, out) += x^T dout */
                         .ldc = d->out_stride,
                         .a = x,
                         .a_row = 1,
@@ -108,35 +112,31 @@ static void backward_weights(const struct dense *d, struct dense_scratch *s,
                         .m = d->in,
                         .n = d->out_stride,
                         .k = n,
+                        .add = true,
                     });
-    matrix_add(pass->grads + d->weight, dw, d->in, d->out, d->out_stride);
-    backward_bias(d, s, pass, dout, n);
 }
 
-bool dense_backward(const struct dense *d, struct dense_scratch *s, const struct pass *pass,
-                    real *dx, const real *dout, const real *x, size_t x_stride, size_t n)
+void dense_backward_input(const struct dense *d, const struct dense_scratch *s,
+                          const struct pass *pass, real *dx, const real *dout, size_t n)
 {
-    real *w_t = buffer_reals(&s->w_t, d->out, d->in_stride);
-    if (w_t == NULL || buffer_reals(&s->dw, d->in, d->out_stride) == NULL ||
-        !buffer_reserve(&s->sums, d->out_stride, 1, sizeof(double)) ||
-        !buffer_reserve(&s->parts, share_count(n, d->out_stride), d->out_stride, sizeof(double))) {
-        return false;
-    }
-    backward_weights(d, s, pass, dout, x, x_stride, n);
-    if (dx != NULL) {
-        matrix_transpose(w_t, pass->values + d->weight, d->in, d->out, d->out, d->in_stride);
-        pass_gemm(pass, &(struct gemm){
-                            .c = dx, /* (n, in) = dout W^T */
-                            .ldc = d->in_stride,
-                            .a = dout,
-                            .a_row = d->out_stride,
-                            .a_col = 1,
-                            .b = w_t,
-                            .ldb = d->in_stride,
-                            .m = n,
-                            .n = d->in_stride,
-                            .k = d->out,
-                        });
-    }
-    return true;
+    pass_gemm(pass, &(struct gemm){
+                        .c = dx, /* (n, in) = dout W^T */
+                        .ldc = d->in_stride,
+                        .a = dout,
+                        .a_row = d->out_stride,
+                        .a_col = 1,
+                        .b = s->w_t.data,
+                        .ldb = d->in_stride,
+                        .m = n,
+                        .n = d->in_stride,
+                        .k = d->out,
+                    });
+}
+
+void dense_backward_end(const struct dense *d, struct dense_scratch *s, const struct pass *pass)
+{
+    share_sum_reals(s->dw.data, s->dw_parts.data, s->n_parts, d->in * d->out_stride);
+    matrix_add(pass->grads + d->weight, s->dw.data, d->in, d->out, d->out_stride);
+    share_sum(s->sums.data, s->sum_parts.data, s->n_parts, d->out_stride);
+    matrix_add_sums(pass->grads + d->bias, s->sums.data, d->out);
 }

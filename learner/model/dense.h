@@ -12,7 +12,12 @@ struct dense {
 };
 
 struct dense_scratch {
-    struct buffer w, w_t, b, dw, sums, parts;
+    struct buffer w, b;     /* padded */
+    struct buffer w_t;      /* (out, in_stride) */
+    struct buffer dw, sums; /* (in, out_stride), double (out_stride) */
+    struct buffer dw_parts; /* the same of each part */
+    struct buffer sum_parts;
+    size_t n_parts;
 };
 
 void dense_declare(struct dense *d, struct params *p, const char *prefix, uint32_t in,
@@ -25,8 +30,23 @@ bool dense_prepare(const struct dense *d, struct dense_scratch *s, const struct 
 /* out (n, out_stride), x (n rows of length x_stride). */
 void dense_forward(const struct dense *d, const struct dense_scratch *s, const struct pass *pass,
                    real *out, const real *x, size_t x_stride, size_t n);
-/* dout (n, out_stride): ADDS into the gradients; dx (n, in_stride) is written, NULL to skip it. */
-bool dense_backward(const struct dense *d, struct dense_scratch *s, const struct pass *pass,
-                    real *dx, const real *dout, const real *x, size_t x_stride, size_t n);
+
+/* Backward, a few rows at a time: begin; rows; end.  What is summed over rows is summed in parts of
+ * the caller's cut, then over the parts in order; a part is one worker's at a time.  False where
+ * memory is out. */
+bool dense_backward_begin(const struct dense *d, struct dense_scratch *s, const struct pass *pass,
+                          size_t n_parts);
+/* Part `part` without rows; then its rows, any number of times.  dout (n, out_stride),
+ * x (n rows of length x_stride); dx (n, in_stride) is written. */
+void dense_backward_clear(const struct dense *d, const struct dense_scratch *s, size_t part);
+void dense_backward_rows(const struct dense *d, const struct dense_scratch *s,
+                         const struct pass *pass, size_t part, const real *dout, const real *x,
+                         size_t x_stride, size_t n);
+void dense_backward_input(const struct dense *d, const struct dense_scratch *s,
+                          const struct pass *pass, real *dx, const real *dout, size_t n);
+/* Where the part's rows of dout are to be summed, double (out_stride), for b. */
+double *dense_bias_part(const struct dense *d, const struct dense_scratch *s, size_t part);
+/* ADDS into the gradients. */
+void dense_backward_end(const struct dense *d, struct dense_scratch *s, const struct pass *pass);
 
 #endif

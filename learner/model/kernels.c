@@ -251,8 +251,9 @@ VEC_INLINE void add_run(const struct dice_sums *sums, size_t c, const struct dic
     add_vec(sums->t_z + c, run->t_z);
 }
 
-static void k_dice_backward(real *restrict g, const real *restrict s, size_t n, size_t stride,
-                            const struct dice_channels *ch, const struct dice_sums *sums)
+static void k_dice_backward(real *restrict g, real *restrict y, const real *restrict s, size_t n,
+                            size_t stride, const struct dice_channels *ch,
+                            const struct dice_sums *sums)
 {
     for (size_t i = 0; i < n; i += SUM_ROWS) {
         size_t end = (n - i < SUM_ROWS ? n : i + SUM_ROWS) * stride;
@@ -260,9 +261,10 @@ static void k_dice_backward(real *restrict g, const real *restrict s, size_t n, 
             struct dice_vec v = dice_vec(ch, c);
             struct dice_run run = {0};
             for (size_t at = i * stride + c; at < end; at += stride) {
-                vec y;
+                vec y_at;
                 __builtin_prefetch(s + at + SUM_ROWS * stride);
-                vec_store(g + at, dice_back(&v, &run, vec_load(g + at), vec_load(s + at), &y));
+                vec_store(g + at, dice_back(&v, &run, vec_load(g + at), vec_load(s + at), &y_at));
+                vec_store(y + at, y_at);
             }
             add_run(sums, c, &run);
         }
@@ -295,42 +297,59 @@ static void k_dice_dot_backward(real *restrict g, double *restrict dw, const rea
 
 static void k_dice_center(real *restrict g, const real *restrict s, size_t n, size_t stride,
                           const real *restrict mean, const real *restrict shift,
-                          const real *restrict slope)
+                          const real *restrict slope, double *restrict sum)
 {
-    for (size_t i = 0; i < n; i++, g += stride, s += stride) {
-        for (size_t c = 0; c < stride; c++) {
-            g[c] -= shift[c] + slope[c] * (s[c] - mean[c]);
+    for (size_t c = 0; c < stride; c += VEC_LANES) {
+        vec mean_c = vec_load(mean + c), shift_c = vec_load(shift + c);
+        vec slope_c = vec_load(slope + c);
+        struct vec_wide sum_c = wide_load(sum + c);
+        for (size_t at = c; at < n * stride; at += stride) {
+            vec g_i = vec_load(g + at) - (shift_c + slope_c * (vec_load(s + at) - mean_c));
+            vec_store(g + at, g_i);
+            sum_c = wide_add(sum_c, wide_of(g_i));
         }
+        wide_store(sum + c, sum_c);
     }
 }
 
+/* Rows in turns into two sums: one addition need not wait for the other. */
 static void k_column_sums(double *restrict sum, const real *restrict x, size_t n, size_t stride)
 {
-    for (size_t i = 0; i < n; i++, x += stride) {
-        for (size_t c = 0; c < stride; c++) {
-            sum[c] += (double)x[c];
+    for (size_t c = 0; c < stride; c += VEC_LANES) {
+        struct vec_wide even = wide_load(sum + c), odd = {0};
+        size_t i = 0;
+        for (const real *at = x + c; i + 1 < n; i += 2, at += 2 * stride) {
+            even = wide_add(even, wide_of(vec_load(at)));
+            odd = wide_add(odd, wide_of(vec_load(at + stride)));
         }
+        if (i < n) {
+            even = wide_add(even, wide_of(vec_load(x + i * stride + c)));
+        }
+        wide_store(sum + c, wide_add(even, odd));
     }
 }
 
+/* One pass, about the first row: that far from the mean a column's squares may lie before double
+ * notices. */
 static void k_moments(double *restrict mean, double *restrict var, const real *restrict s, size_t n,
                       size_t stride)
 {
-    memset(mean, 0, stride * sizeof *mean);
-    memset(var, 0, stride * sizeof *var);
-    k_column_sums(mean, s, n, stride);
     double scale = n > 0 ? 1.0 / (double)n : 0.0;
-    for (size_t c = 0; c < stride; c++) {
-        mean[c] *= scale;
-    }
-    for (size_t i = 0; i < n; i++, s += stride) {
-        for (size_t c = 0; c < stride; c++) {
-            double d = (double)s[c] - mean[c];
-            var[c] += d * d;
+    for (size_t c = 0; c < stride; c += VEC_LANES) {
+        struct vec_wide sum = {0}, squares = {0};
+        struct vec_wide about = n > 0 ? wide_of(vec_load(s + c)) : sum;
+        for (size_t at = c; at < n * stride; at += stride) {
+            struct vec_wide d = wide_less(wide_of(vec_load(s + at)), about);
+            sum = wide_add(sum, d);
+            squares = wide_add_product(squares, d, d);
         }
+        struct vec_wide apart = wide_scale(sum, scale);
+        wide_store(mean + c, wide_add(about, apart));
+        wide_store(var + c,
+                   wide_add_product(wide_scale(squares, scale), apart, wide_scale(apart, -1.0)));
     }
     for (size_t c = 0; c < stride; c++) {
-        var[c] *= scale;
+        var[c] = var[c] < 0.0 ? 0.0 : var[c]; /* a last bit; NaN stays NaN */
     }
 }
 

@@ -83,8 +83,9 @@ struct kernels {
     void (*prelu_backward)(real *g, const real *s, size_t n, size_t stride, const real *alpha,
                            double *dalpha);
     void (*dice)(real *y, const real *s, size_t n, size_t stride, const struct dice_channels *ch);
-    /* g: dL/dy in; out: dL/ds with constant statistics.  ADDS into the sums. */
-    void (*dice_backward)(real *g, const real *s, size_t n, size_t stride,
+    /* g: dL/dy in; out: dL/ds with constant statistics.  Writes y once more, which costs nothing
+     * here.  ADDS into the sums. */
+    void (*dice_backward)(real *g, real *y, const real *s, size_t n, size_t stride,
                           const struct dice_channels *ch, const struct dice_sums *sums);
     /* The two above with a dot product on top, y and dL/dy never written:
      * out (n) = bias + y w (stride). */
@@ -95,10 +96,11 @@ struct kernels {
     void (*dice_dot_backward)(real *g, double *dw, const real *d, const real *s, size_t n,
                               size_t stride, const struct dice_channels *ch, const real *w,
                               const struct dice_sums *sums);
-    /* g -= shift + slope (s - mean): the part that went through the statistics. */
+    /* g -= shift + slope (s - mean): the part that went through the statistics.  ADDS the sum of
+     * each column of what g is then. */
     void (*dice_center)(real *g, const real *s, size_t n, size_t stride, const real *mean,
-                        const real *shift, const real *slope);
-    /* Mean and biased variance of each column, two passes in double. */
+                        const real *shift, const real *slope, double *sum);
+    /* Mean and biased variance of each column, in double. */
     void (*moments)(double *mean, double *var, const real *s, size_t n, size_t stride);
     /* ADDS the sum of each column. */
     void (*column_sums)(double *sum, const real *x, size_t n, size_t stride);

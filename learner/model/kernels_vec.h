@@ -30,6 +30,15 @@ typedef uint32_t vec_lane;
 #endif
 typedef vec_lane vec_bits __attribute__((vector_size(VEC_BYTES)));
 
+/* As many doubles as a vec has lanes, in vectors of full width. */
+enum { WIDE_PARTS = sizeof(double) / sizeof(real) };
+typedef double vec_doubles __attribute__((vector_size(VEC_BYTES), aligned(8), may_alias));
+typedef real vec_part __attribute__((vector_size(VEC_BYTES / WIDE_PARTS)));
+struct vec_wide {
+    vec_doubles part[WIDE_PARTS];
+};
+enum { WIDE_LANES = VEC_LANES / WIDE_PARTS };
+
 #define VEC_INLINE static inline __attribute__((always_inline))
 
 VEC_INLINE vec vec_load(const real *p)
@@ -74,6 +83,89 @@ VEC_INLINE void vec_store_first(real *p, vec x, size_t n)
 VEC_INLINE vec vec_of(real x)
 {
     return (vec){0} + x;
+}
+
+#define FOR_WIDE_PARTS _Pragma("GCC unroll 2") for (size_t h = 0; h < WIDE_PARTS; h++)
+
+VEC_INLINE struct vec_wide wide_load(const double *p)
+{
+    struct vec_wide w;
+    FOR_WIDE_PARTS
+    {
+        w.part[h] = *(const vec_doubles *)(p + h * WIDE_LANES);
+    }
+    return w;
+}
+
+VEC_INLINE void wide_store(double *p, struct vec_wide w)
+{
+    FOR_WIDE_PARTS
+    {
+        *(vec_doubles *)(p + h * WIDE_LANES) = w.part[h];
+    }
+}
+
+VEC_INLINE vec_doubles doubles_of(vec_part x)
+{
+#if defined(UNDINE_REAL_DOUBLE)
+    return x;
+#elif defined(__AVX512F__)
+    return _mm512_cvtps_pd(x);
+#elif defined(__AVX2__)
+    return _mm256_cvtps_pd(x);
+#else
+    return __builtin_convertvector(x, vec_doubles);
+#endif
+}
+
+/* The same numbers in double. */
+VEC_INLINE struct vec_wide wide_of(vec x)
+{
+    struct vec_wide w;
+    vec_part part[WIDE_PARTS];
+    memcpy(part, &x, sizeof x);
+    FOR_WIDE_PARTS
+    {
+        w.part[h] = doubles_of(part[h]);
+    }
+    return w;
+}
+
+VEC_INLINE struct vec_wide wide_add(struct vec_wide a, struct vec_wide b)
+{
+    FOR_WIDE_PARTS
+    {
+        a.part[h] += b.part[h];
+    }
+    return a;
+}
+
+VEC_INLINE struct vec_wide wide_less(struct vec_wide a, struct vec_wide b)
+{
+    FOR_WIDE_PARTS
+    {
+        a.part[h] -= b.part[h];
+    }
+    return a;
+}
+
+/* a + b c */
+VEC_INLINE struct vec_wide wide_add_product(struct vec_wide a, struct vec_wide b, struct vec_wide c)
+{
+    FOR_WIDE_PARTS
+    {
+        a.part[h] += b.part[h] * c.part[h];
+    }
+    return a;
+}
+
+VEC_INLINE struct vec_wide wide_scale(struct vec_wide a, double b)
+{
+    FOR_WIDE_PARTS
+    {
+        a.part[h] *= b;
+    }
+    return a;
 }
 
 /* x > limit ? limit : x, and x < limit ? limit : x: NaN stays NaN, which is why these are not the

@@ -310,13 +310,8 @@ static bool forward_mlp(const struct model *m, struct model_scratch *s, const st
     if (m->low != NULL) {
         return low_tower_forward(&m->low->mlp, &s->low_mlp, s->x.data, m->x_stride, logit, n);
     }
-    real *s_0 = tower_input(&m->mlp, &s->mlp, n);
-    if (s_0 == NULL || !prepare_mlp(m, s, pass)) {
-        return false;
-    }
-    dense_forward(&m->mlp.layer[0].dense, &s->mlp.layer[0].dense, pass, s_0, s->x.data, m->x_stride,
-                  n);
-    return tower_forward(&m->mlp, &s->mlp, pass, logit, n);
+    return prepare_mlp(m, s, pass) &&
+           tower_forward_x(&m->mlp, &s->mlp, pass, s->x.data, m->x_stride, logit, n);
 }
 
 static int no_memory(const struct batch *batch, struct undine_err *err)
@@ -414,13 +409,8 @@ static bool backward(struct model *m, struct model_scratch *s, const struct batc
                         .workers = m->workers,
                         .product = m->product};
     real *dx = buffer_reals(&s->dx, batch->n, m->x_stride);
-    const real *ds_0 = tower_backward(&m->mlp, &s->mlp, &pass, dlogit, batch->n);
-    if (dx == NULL || ds_0 == NULL) {
-        return false;
-    }
-    tower_center_all(&m->mlp, &s->mlp, &pass, batch->n);
-    if (!dense_backward(&m->mlp.layer[0].dense, &s->mlp.layer[0].dense, &pass, dx, ds_0, s->x.data,
-                        m->x_stride, batch->n)) {
+    if (dx == NULL ||
+        !tower_backward_x(&m->mlp, &s->mlp, &pass, dlogit, s->x.data, m->x_stride, dx, batch->n)) {
         return false;
     }
     for (uint32_t i = 0; i < m->schema.n_sequences; i++) {

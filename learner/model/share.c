@@ -22,6 +22,25 @@ struct share_rows share_chunk(size_t n, size_t stride, size_t i)
     return (struct share_rows){.first = first, .n = n - first < rows ? n - first : rows};
 }
 
+/* Rows of a part. */
+static size_t part_rows(size_t n, size_t rows)
+{
+    size_t chunks = (n + rows - 1) / rows;
+    return (chunks + SHARE_PARTS_MAX - 1) / SHARE_PARTS_MAX * rows;
+}
+
+size_t share_parts(size_t n, size_t rows)
+{
+    size_t each = part_rows(n, rows);
+    return each > 0 ? (n + each - 1) / each : 0;
+}
+
+struct share_rows share_part(size_t n, size_t rows, size_t i)
+{
+    size_t each = part_rows(n, rows), first = i * each;
+    return (struct share_rows){.first = first, .n = n - first < each ? n - first : each};
+}
+
 void share_sum(double *restrict sum, const double *restrict part, size_t n_parts, size_t width)
 {
     memset(sum, 0, width * sizeof *sum);

@@ -19,6 +19,12 @@ struct share_rows {
 size_t share_count(size_t n, size_t stride);
 struct share_rows share_chunk(size_t n, size_t stride, size_t i);
 
+/* Where a sum is too large to have one for each chunk: at most SHARE_PARTS_MAX parts of whole
+ * chunks of `rows` rows each. */
+enum { SHARE_PARTS_MAX = 16 };
+size_t share_parts(size_t n, size_t rows);
+struct share_rows share_part(size_t n, size_t rows, size_t i);
+
 /* sum (width) = the parts (n_parts, width) added up in order. */
 void share_sum(double *sum, const double *part, size_t n_parts, size_t width);
 void share_sum_reals(real *sum, const real *part, size_t n_parts, size_t width);

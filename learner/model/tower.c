@@ -66,110 +66,215 @@ bool tower_prepare(const struct tower *t, struct tower_scratch *s, const struct 
     return true;
 }
 
-real *tower_input(const struct tower *t, struct tower_scratch *s, size_t n)
-{
-    return buffer_reals(&s->layer[0].s, n, t->layer[0].dense.out_stride);
-}
+/* ---- sweeps ------------------------------------------------------------------------------- */
 
-/* The last layer, one number a row; by chunks of its rows.  With Dice below it the two are one: y
- * is never written, and its gradient neither. */
-struct out_job {
-    const struct activation *act;
-    const struct activation_scratch *act_scratch;
-    const struct tower_scratch *s;
-    const struct pass *pass;
-    size_t n, stride;
-    const real *x; /* (n, stride) what comes in: s of Dice, y of other activations */
-    real *out, bias;
-    const real *dout; /* backward */
-    real *g;
+enum {
+    CHUNK_ROWS =
+        128,    /* what a chunk reads and writes stays in the second cache, mostly the first */
+    WIDE = 256, /* layers from here on are products above all, */
+    CHUNK_ROWS_WIDE = 4096 /* which another library may do faster if they are large */
 };
 
-static struct out_job out_job(const struct tower *t, const struct tower_scratch *s,
-                              const struct pass *pass, size_t n)
+/* One way over all rows. */
+struct sweep {
+    const struct tower *t;
+    const struct tower_scratch *s;
+    struct pass pass; /* of a worker, who shares nothing further */
+    uint32_t i;       /* the layer */
+    size_t n, rows;   /* of a chunk */
+    const real *x;    /* of layer 0 */
+    size_t x_stride;
+    real *out, *dx;
+    const real *dout;
+};
+
+static struct sweep sweep(const struct tower *t, const struct tower_scratch *s,
+                          const struct pass *pass, uint32_t i, size_t n)
 {
-    uint32_t last = t->n_hidden - 1;
-    bool dice = t->layer[last].act.kind == ACT_DICE;
-    return (struct out_job){.act = &t->layer[last].act,
-                            .act_scratch = &s->layer[last].act,
-                            .s = s,
-                            .pass = pass,
-                            .n = n,
-                            .stride = t->layer[last].dense.out_stride,
-                            .x = dice ? s->layer[last].s.data : s->layer[last].y.data,
-                            .bias = pass->values[t->out_bias],
-                            .g = s->layer[last].g.data};
+    const struct dense *d = &t->layer[i].dense;
+    bool wide = d->in >= WIDE && d->out >= WIDE;
+    return (struct sweep){.t = t,
+                          .s = s,
+                          .pass = pass_alone(pass),
+                          .i = i,
+                          .n = n,
+                          .rows = wide ? CHUNK_ROWS_WIDE : CHUNK_ROWS};
 }
 
-static void out_part(void *ctx, size_t i, size_t who)
+static size_t chunks(const struct sweep *w)
 {
-    const struct out_job *j = ctx;
-    const struct kernels *k = j->pass->k;
-    struct share_rows r = share_chunk(j->n, j->stride, i);
-    const real *x = j->x + r.first * j->stride, *w = j->s->out_w.data;
-    struct dice_channels ch = activation_dice_channels(j->act, j->act_scratch);
-    (void)who;
-    if (j->act->kind == ACT_DICE) {
-        k->dice_dot(j->out + r.first, x, r.n, j->stride, &ch, w, j->bias);
-    } else {
-        k->dot(j->out + r.first, x, r.n, j->stride, w, j->bias);
-    }
+    return (w->n + w->rows - 1) / w->rows;
 }
 
-static void out_backward_part(void *ctx, size_t i, size_t who)
+static struct share_rows chunk(const struct sweep *w, struct share_rows of, size_t i)
 {
-    const struct out_job *j = ctx;
-    const struct kernels *k = j->pass->k;
-    struct share_rows r = share_chunk(j->n, j->stride, i);
-    size_t at = r.first * j->stride;
-    const real *w = j->s->out_w.data;
-    double *dw = (double *)j->s->out_parts.data + i * j->stride;
-    (void)who;
-    memset(dw, 0, j->stride * sizeof *dw);
-    if (j->act->kind == ACT_DICE) {
-        struct dice_channels ch = activation_dice_channels(j->act, j->act_scratch);
-        struct dice_sums sums = activation_dice_part(j->act, j->act_scratch, i);
-        k->dice_dot_backward(j->g + at, dw, j->dout + r.first, j->x + at, r.n, j->stride, &ch, w,
-                             &sums);
-    } else {
-        k->dot_backward(j->g + at, dw, j->dout + r.first, j->x + at, r.n, j->stride, w);
-    }
+    size_t left = of.n - i * w->rows;
+    return (struct share_rows){of.first + i * w->rows, left < w->rows ? left : w->rows};
 }
 
-/* y_i, unless the last layer makes it on the way. */
-static bool forward_activation(const struct tower *t, struct tower_scratch *s,
-                               const struct pass *pass, uint32_t i, size_t n)
+static real *rows_of(const struct sweep *w, const struct buffer *b, uint32_t i, size_t first)
 {
-    const struct activation *a = &t->layer[i].act;
-    const real *s_i = s->layer[i].s.data;
-    if (i + 1 == t->n_hidden && a->kind == ACT_DICE) {
-        return activation_dice_begin(a, &s->layer[i].act, pass, s_i, n);
+    return (real *)b->data + first * w->t->layer[i].dense.out_stride;
+}
+
+static real *s_of(const struct sweep *w, uint32_t i, struct share_rows r)
+{
+    return rows_of(w, &w->s->layer[i].s, i, r.first);
+}
+
+static real *g_of(const struct sweep *w, uint32_t i, struct share_rows r)
+{
+    return rows_of(w, &w->s->layer[i].g, i, r.first);
+}
+
+static real *y_of(const struct sweep *w, uint32_t i, struct share_rows r, size_t who)
+{
+    bool dice = w->t->layer[i].act.kind == ACT_DICE;
+    return rows_of(w, &w->s->layer[i].y, i, dice ? who * w->rows : r.first);
+}
+
+/* Room for y_i: for Dice's, that of one chunk at a time of the layer above; the last has none. */
+static bool reserve_y(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
+                      uint32_t i, size_t n)
+{
+    size_t rows = n;
+    if (t->layer[i].act.kind == ACT_DICE) {
+        rows = i + 1 < t->n_hidden ? sweep(t, s, pass, i + 1, n).rows : 0;
+        rows *= workers_count(pass->workers);
     }
-    real *y_i = buffer_reals(&s->layer[i].y, n, t->layer[i].dense.out_stride);
-    return y_i != NULL && activation_forward(a, &s->layer[i].act, pass, y_i, s_i, n);
+    return buffer_reals(&s->layer[i].y, rows, t->layer[i].dense.out_stride) != NULL;
+}
+
+/* ---- forward ------------------------------------------------------------------------------ */
+
+real *tower_input(const struct tower *t, struct tower_scratch *s, const struct pass *pass, size_t n,
+                  size_t n_parts)
+{
+    real *s_0 = buffer_reals(&s->layer[0].s, n, t->layer[0].dense.out_stride);
+    bool ok = s_0 != NULL && activation_begin(&t->layer[0].act, &s->layer[0].act, pass, n_parts);
+    return ok ? s_0 : NULL;
+}
+
+void tower_note(const struct tower *t, const struct tower_scratch *s, const struct pass *pass,
+                size_t part, size_t first, size_t n)
+{
+    const real *s_0 = s->layer[0].s.data;
+    activation_note(&t->layer[0].act, &s->layer[0].act, pass->k, part,
+                    s_0 + first * t->layer[0].dense.out_stride, n);
+}
+
+/* s_i from what is below it. */
+static void forward_chunk(void *ctx, size_t part, size_t who)
+{
+    const struct sweep *w = ctx;
+    const struct dense *d = &w->t->layer[w->i].dense;
+    struct share_rows r = chunk(w, (struct share_rows){0, w->n}, part);
+    const real *x = w->x + r.first * w->x_stride;
+    size_t x_stride = w->x_stride;
+    if (w->i > 0) {
+        uint32_t below = w->i - 1;
+        real *y = y_of(w, below, r, who);
+        activation_rows(&w->t->layer[below].act, &w->s->layer[below].act, w->pass.k, y,
+                        s_of(w, below, r), r.n);
+        x = y;
+        x_stride = d->in_stride;
+    }
+    dense_forward(d, &w->s->layer[w->i].dense, &w->pass, s_of(w, w->i, r), x, x_stride, r.n);
+    activation_note(&w->t->layer[w->i].act, &w->s->layer[w->i].act, w->pass.k, part,
+                    s_of(w, w->i, r), r.n);
+}
+
+/* The last layer, one number a row.  With Dice below it the two are one: y is never written. */
+static void out_chunk(void *ctx, size_t part, size_t who)
+{
+    const struct sweep *w = ctx;
+    const struct kernels *k = w->pass.k;
+    const struct activation *a = &w->t->layer[w->i].act;
+    const struct activation_scratch *act = &w->s->layer[w->i].act;
+    struct share_rows r = chunk(w, (struct share_rows){0, w->n}, part);
+    const real *s = s_of(w, w->i, r), *weight = w->s->out_w.data;
+    real bias = w->pass.values[w->t->out_bias];
+    if (a->kind == ACT_DICE) {
+        struct dice_channels ch = activation_dice_channels(a, act);
+        k->dice_dot(w->out + r.first, s, r.n, a->stride, &ch, weight, bias);
+        return;
+    }
+    real *y = y_of(w, w->i, r, who);
+    activation_rows(a, act, k, y, s, r.n);
+    k->dot(w->out + r.first, y, r.n, a->stride, weight, bias);
 }
 
 bool tower_forward(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
                    real *out, size_t n)
 {
+    uint32_t last = t->n_hidden - 1;
     for (uint32_t i = 0; i < t->n_hidden; i++) {
-        const struct dense *d = &t->layer[i].dense;
-        real *s_i = buffer_reals(&s->layer[i].s, n, d->out_stride);
-        if (s_i == NULL) {
-            return false;
-        }
+        struct sweep w = sweep(t, s, pass, i, n);
         if (i > 0) {
-            dense_forward(d, &s->layer[i].dense, pass, s_i, s->layer[i - 1].y.data, d->in_stride,
-                          n);
+            if (buffer_reals(&s->layer[i].s, n, t->layer[i].dense.out_stride) == NULL ||
+                !activation_begin(&t->layer[i].act, &s->layer[i].act, pass, chunks(&w))) {
+                return false;
+            }
+            workers_run(pass->workers, chunks(&w), forward_chunk, &w);
         }
-        if (!forward_activation(t, s, pass, i, n)) {
+        if (!reserve_y(t, s, pass, i, n)) {
             return false;
         }
+        activation_settle(&t->layer[i].act, &s->layer[i].act, pass, n);
     }
-    struct out_job job = out_job(t, s, pass, n);
-    job.out = out;
-    workers_run(pass->workers, share_count(n, job.stride), out_part, &job);
+    struct sweep w = sweep(t, s, pass, last, n);
+    w.out = out;
+    workers_run(pass->workers, chunks(&w), out_chunk, &w);
     return true;
+}
+
+bool tower_forward_x(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
+                     const real *x, size_t x_stride, real *out, size_t n)
+{
+    struct sweep w = sweep(t, s, pass, 0, n);
+    w.x = x;
+    w.x_stride = x_stride;
+    if (tower_input(t, s, pass, n, chunks(&w)) == NULL) {
+        return false;
+    }
+    workers_run(pass->workers, chunks(&w), forward_chunk, &w);
+    return tower_forward(t, s, pass, out, n);
+}
+
+/* ---- backward ----------------------------------------------------------------------------- */
+
+/* dL/ds of the last layer but for its center; dw and db of this part of the rows. */
+static void out_backward_rows(const struct sweep *w, size_t part, struct share_rows r, size_t who)
+{
+    const struct kernels *k = w->pass.k;
+    const struct activation *a = &w->t->layer[w->i].act;
+    const struct activation_scratch *act = &w->s->layer[w->i].act;
+    const real *s = s_of(w, w->i, r), *dout = w->dout + r.first, *weight = w->s->out_w.data;
+    real *g = g_of(w, w->i, r);
+    double *dw = (double *)w->s->out_parts.data + part * (a->stride + 1);
+    if (a->kind == ACT_DICE) {
+        struct dice_channels ch = activation_dice_channels(a, act);
+        struct dice_sums sums = activation_dice_part(a, act, part);
+        k->dice_dot_backward(g, dw, dout, s, r.n, a->stride, &ch, weight, &sums);
+    } else {
+        real *y = y_of(w, w->i, r, who);
+        k->dot_backward(g, dw, dout, y, r.n, a->stride, weight);
+        activation_backward_rows(a, act, k, part, g, y, s, r.n);
+    }
+    for (size_t x = 0; x < r.n; x++) {
+        dw[a->stride] += (double)dout[x];
+    }
+}
+
+static void out_backward_part(void *ctx, size_t part, size_t who)
+{
+    const struct sweep *w = ctx;
+    struct share_rows all = share_part(w->n, w->rows, part);
+    size_t width = w->t->layer[w->i].act.stride + 1;
+    memset((double *)w->s->out_parts.data + part * width, 0, width * sizeof(double));
+    for (size_t i = 0; i * w->rows < all.n; i++) {
+        out_backward_rows(w, part, chunk(w, all, i), who);
+    }
 }
 
 static bool backward_out(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
@@ -177,79 +282,75 @@ static bool backward_out(const struct tower *t, struct tower_scratch *s, const s
 {
     uint32_t last = t->n_hidden - 1;
     const struct activation *a = &t->layer[last].act;
-    size_t stride = t->layer[last].dense.out_stride;
-    size_t chunks = share_count(n, stride);
-    if (buffer_reals(&s->layer[last].g, n, stride) == NULL ||
-        !buffer_reserve(&s->out_dw, stride, 1, sizeof(double)) ||
-        !buffer_reserve(&s->out_parts, chunks, stride, sizeof(double))) {
+    struct sweep w = sweep(t, s, pass, last, n);
+    size_t parts = share_parts(n, w.rows);
+    w.dout = dout;
+    if (buffer_reals(&s->layer[last].g, n, a->stride) == NULL ||
+        !buffer_reserve(&s->out_dw, a->stride + 1, 1, sizeof(double)) ||
+        !buffer_reserve(&s->out_parts, parts, a->stride + 1, sizeof(double)) ||
+        !activation_backward_begin(a, &s->layer[last].act, parts)) {
         return false;
     }
     double *dw = s->out_dw.data;
-    struct out_job job = out_job(t, s, pass, n);
-    job.dout = dout;
-    workers_run(pass->workers, chunks, out_backward_part, &job);
-    if (a->kind == ACT_DICE) {
-        activation_dice_end(a, &s->layer[last].act, pass, n);
-    } else {
-        activation_backward(a, &s->layer[last].act, pass, s->layer[last].g.data,
-                            s->layer[last].y.data, s->layer[last].s.data, n);
-    }
-    share_sum(dw, s->out_parts.data, chunks, stride);
+    workers_run(pass->workers, parts, out_backward_part, &w);
+    activation_backward_end(a, &s->layer[last].act, pass);
+    share_sum(dw, s->out_parts.data, parts, a->stride + 1);
     matrix_add_sums(pass->grads + t->out_weight, dw, t->last);
-    double db = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        db += (double)dout[i];
-    }
-    pass->grads[t->out_bias] += (real)db;
+    matrix_add_sums(pass->grads + t->out_bias, dw + a->stride, 1);
     return true;
 }
 
-/* ---- what went through Dice's statistics -------------------------------------------------- */
-
-struct center_job {
-    const struct tower *t;
-    const struct tower_scratch *s;
-    const struct pass *pass;
-    uint32_t layer;
-    size_t n;
-};
-
-static void center_rows(const struct center_job *j, size_t first, size_t n)
+static void center(const struct sweep *w, struct share_rows r, double *sum)
 {
-    size_t at = first * j->t->layer[j->layer].dense.out_stride;
-    activation_center(&j->t->layer[j->layer].act, &j->s->layer[j->layer].act, j->pass->k,
-                      (real *)j->s->layer[j->layer].g.data + at,
-                      (const real *)j->s->layer[j->layer].s.data + at, n);
+    activation_center(&w->t->layer[w->i].act, &w->s->layer[w->i].act, w->pass.k, g_of(w, w->i, r),
+                      s_of(w, w->i, r), r.n, sum);
 }
 
-static void center_part(void *ctx, size_t i, size_t who)
+/* Layer i from dL/ds_i but for its center: dW_i and db_i of a part, and dL/ds_{i-1}, or dx. */
+static void backward_rows(const struct sweep *w, size_t part, struct share_rows r, size_t who)
 {
-    const struct center_job *j = ctx;
-    struct share_rows r = share_chunk(j->n, j->t->layer[j->layer].dense.out_stride, i);
-    (void)who;
-    center_rows(j, r.first, r.n);
+    const struct dense *d = &w->t->layer[w->i].dense;
+    const struct dense_scratch *s = &w->s->layer[w->i].dense;
+    const real *g = g_of(w, w->i, r), *x = w->x + r.first * w->x_stride;
+    real *below = w->dx + r.first * d->in_stride;
+    size_t x_stride = w->x_stride;
+    center(w, r, dense_bias_part(d, s, part));
+    if (w->i == 0) {
+        dense_backward_input(d, s, &w->pass, below, g, r.n);
+    } else {
+        uint32_t i = w->i - 1;
+        real *y = y_of(w, i, r, who);
+        below = g_of(w, i, r);
+        dense_backward_input(d, s, &w->pass, below, g, r.n);
+        activation_backward_rows(&w->t->layer[i].act, &w->s->layer[i].act, w->pass.k, part, below,
+                                 y, s_of(w, i, r), r.n);
+        x = y;
+        x_stride = d->in_stride;
+    }
+    dense_backward_rows(d, s, &w->pass, part, g, x, x_stride, r.n);
 }
 
-static void center_layer(const struct tower *t, const struct tower_scratch *s,
-                         const struct pass *pass, uint32_t layer, size_t n)
+static void backward_part(void *ctx, size_t part, size_t who)
 {
-    if (s->layer[layer].act.through_statistics) {
-        struct center_job job = {t, s, pass, layer, n};
-        workers_run(pass->workers, share_count(n, t->layer[layer].dense.out_stride), center_part,
-                    &job);
+    const struct sweep *w = ctx;
+    struct share_rows all = share_part(w->n, w->rows, part);
+    dense_backward_clear(&w->t->layer[w->i].dense, &w->s->layer[w->i].dense, part);
+    for (size_t i = 0; i * w->rows < all.n; i++) {
+        backward_rows(w, part, chunk(w, all, i), who);
     }
 }
 
-void tower_center(const struct tower *t, const struct tower_scratch *s, const struct pass *pass,
-                  size_t first, size_t n)
+static bool backward_layer(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
+                           struct sweep *w)
 {
-    center_rows(&(struct center_job){t, s, pass, 0, n}, first, n);
-}
-
-void tower_center_all(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
-                      size_t n)
-{
-    center_layer(t, s, pass, 0, n);
+    const struct dense *d = &t->layer[w->i].dense;
+    size_t parts = share_parts(w->n, w->rows);
+    if (!dense_backward_begin(d, &s->layer[w->i].dense, pass, parts)) {
+        return false;
+    }
+    workers_run(pass->workers, parts, backward_part, w);
+    dense_backward_end(d, &s->layer[w->i].dense, pass);
+    return true;
 }
 
 const real *tower_backward(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
@@ -259,15 +360,31 @@ const real *tower_backward(const struct tower *t, struct tower_scratch *s, const
         return NULL;
     }
     for (uint32_t i = t->n_hidden - 1; i > 0; i--) {
-        const struct dense *d = &t->layer[i].dense;
-        center_layer(t, s, pass, i, n);
-        real *below = buffer_reals(&s->layer[i - 1].g, n, d->in_stride);
-        if (below == NULL || !dense_backward(d, &s->layer[i].dense, pass, below, s->layer[i].g.data,
-                                             s->layer[i - 1].y.data, d->in_stride, n)) {
+        const struct activation *a = &t->layer[i - 1].act;
+        struct sweep w = sweep(t, s, pass, i, n);
+        if (buffer_reals(&s->layer[i - 1].g, n, a->stride) == NULL ||
+            !activation_backward_begin(a, &s->layer[i - 1].act, share_parts(n, w.rows)) ||
+            !backward_layer(t, s, pass, &w)) {
             return NULL;
         }
-        activation_backward(&t->layer[i - 1].act, &s->layer[i - 1].act, pass, below,
-                            s->layer[i - 1].y.data, s->layer[i - 1].s.data, n);
+        activation_backward_end(a, &s->layer[i - 1].act, pass);
     }
     return s->layer[0].g.data;
+}
+
+void tower_center(const struct tower *t, const struct tower_scratch *s, const struct pass *pass,
+                  size_t first, size_t n, double *sum)
+{
+    struct sweep w = sweep(t, s, pass, 0, n);
+    center(&w, (struct share_rows){first, n}, sum);
+}
+
+bool tower_backward_x(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
+                      const real *dout, const real *x, size_t x_stride, real *dx, size_t n)
+{
+    struct sweep w = sweep(t, s, pass, 0, n);
+    w.x = x;
+    w.x_stride = x_stride;
+    w.dx = dx;
+    return tower_backward(t, s, pass, dout, n) != NULL && backward_layer(t, s, pass, &w);
 }

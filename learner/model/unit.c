@@ -199,10 +199,14 @@ static void forward_part(void *ctx, size_t part, size_t who)
     const struct forward_job *j = ctx;
     real *p = (real *)j->s->p.data + who * j->u->e * j->u->k_stride;
     size_t end = j->first + (part + 1) * UNIT_PART_EXAMPLES;
-    for (size_t i = j->first + part * UNIT_PART_EXAMPLES; i < end && i < j->last; i++) {
+    size_t first = j->first + part * UNIT_PART_EXAMPLES;
+    end = end < j->last ? end : j->last;
+    for (size_t i = first; i < end; i++) {
         forward_fetch(j, i + 1);
         forward_example(j, i, p);
     }
+    tower_note(&j->u->tower, &j->s->tower, &j->pass, part,
+               j->in->pair[first] - j->in->pair[j->first], j->in->pair[end] - j->in->pair[first]);
 }
 
 /* s_0 of examples first..last-1, then the tower. */
@@ -210,13 +214,13 @@ static bool forward_block(const struct unit *u, struct unit_scratch *s, const st
                           const struct unit_input *in, size_t first, size_t last, real *a)
 {
     size_t n = in->pair[last] - in->pair[first];
-    real *s_0 = tower_input(&u->tower, &s->tower, n);
+    size_t parts = (last - first + UNIT_PART_EXAMPLES - 1) / UNIT_PART_EXAMPLES;
+    real *s_0 = tower_input(&u->tower, &s->tower, pass, n, parts);
     if (s_0 == NULL) {
         return false;
     }
     struct forward_job job = {u, s, pass_alone(pass), in, first, last, s_0};
-    workers_run(pass->workers, (last - first + UNIT_PART_EXAMPLES - 1) / UNIT_PART_EXAMPLES,
-                forward_part, &job);
+    workers_run(pass->workers, parts, forward_part, &job);
     return tower_forward(&u->tower, &s->tower, pass, a + in->pair[first], n);
 }
 
@@ -377,9 +381,8 @@ static void backward_shard(void *ctx, size_t shard, size_t who)
         size_t steps = j->in->pair[i + 1] - j->in->pair[i];
         real *dquery = (real *)j->s->query.data + i * u->k_stride;
         backward_fetch(j, x + 1, j->shards->first[shard + 1]);
-        tower_center(&u->tower, &j->s->tower, &j->pass, j->in->pair[i], steps);
         memset(sums, 0, u->k_stride * sizeof *sums);
-        j->pass.k->column_sums(sums, j->ds_0 + j->in->pair[i] * u->k_stride, steps, u->k_stride);
+        tower_center(&u->tower, &j->s->tower, &j->pass, j->in->pair[i], steps, sums);
         for (size_t c = 0; c < u->k_stride; c++) {
             dquery[c] = (real)sums[c];
         }

@@ -99,9 +99,9 @@ TIMED(PHASE_DICE, dice,
       (real * y, const real *s, size_t n, size_t stride, const struct dice_channels *ch),
       (y, s, n, stride, ch))
 TIMED(PHASE_DICE, dice_backward,
-      (real * x, const real *s, size_t n, size_t stride, const struct dice_channels *ch,
+      (real * x, real *y, const real *s, size_t n, size_t stride, const struct dice_channels *ch,
        const struct dice_sums *sums),
-      (x, s, n, stride, ch, sums))
+      (x, y, s, n, stride, ch, sums))
 TIMED(PHASE_DICE, dice_dot,
       (real * out, const real *s, size_t n, size_t stride, const struct dice_channels *ch,
        const real *w, real bias),
@@ -112,8 +112,8 @@ TIMED(PHASE_DICE, dice_dot_backward,
       (x, dw, d, s, n, stride, ch, w, sums))
 TIMED(PHASE_DICE, dice_center,
       (real * x, const real *s, size_t n, size_t stride, const real *mean, const real *shift,
-       const real *slope),
-      (x, s, n, stride, mean, shift, slope))
+       const real *slope, double *sum),
+      (x, s, n, stride, mean, shift, slope, sum))
 TIMED(PHASE_DICE, moments, (double *mean, double *var, const real *s, size_t n, size_t stride),
       (mean, var, s, n, stride))
 TIMED(PHASE_DICE, column_sums, (double *sum, const real *x, size_t n, size_t stride),

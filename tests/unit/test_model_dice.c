@@ -54,9 +54,15 @@ static real *alpha(struct dice *d)
     return d->values + d->act.alpha;
 }
 
+/* The rows are noted in two parts, as layers do. */
 static void forward(struct dice *d)
 {
-    assert_true(activation_forward(&d->act, &d->scratch, &d->pass, d->y, d->s, d->n));
+    size_t half = d->n / 2;
+    assert_true(activation_begin(&d->act, &d->scratch, &d->pass, 2));
+    activation_note(&d->act, &d->scratch, d->pass.k, 0, d->s, half);
+    activation_note(&d->act, &d->scratch, d->pass.k, 1, d->s + half * STRIDE, d->n - half);
+    activation_settle(&d->act, &d->scratch, &d->pass, d->n);
+    activation_rows(&d->act, &d->scratch, d->pass.k, d->y, d->s, d->n);
 }
 
 /* Training leaves the moving averages where they were. */
@@ -122,8 +128,15 @@ static void golden_fill(struct dice *d)
 
 static void backward(struct dice *d)
 {
-    activation_backward(&d->act, &d->scratch, &d->pass, d->g, d->y, d->s, d->n);
-    activation_center(&d->act, &d->scratch, d->pass.k, d->g, d->s, d->n);
+    const struct kernels *k = d->pass.k;
+    double sum[STRIDE] = {0};
+    size_t half = d->n / 2, at = half * STRIDE;
+    assert_true(activation_backward_begin(&d->act, &d->scratch, 2));
+    activation_backward_rows(&d->act, &d->scratch, k, 0, d->g, d->y, d->s, half);
+    activation_backward_rows(&d->act, &d->scratch, k, 1, d->g + at, d->y + at, d->s + at,
+                             d->n - half);
+    activation_backward_end(&d->act, &d->scratch, &d->pass);
+    activation_center(&d->act, &d->scratch, k, d->g, d->s, d->n, sum);
 }
 
 static void golden_check(struct dice *d, const double ds[3][2])

@@ -155,9 +155,11 @@ static void check_dice(const struct kernels *k, struct fields *f)
 {
     struct dice_channels ch = {f->mean, f->inv, f->alpha};
     double sums[3 * STRIDE] = {0};
+    static real y[SIZE];
     k->dice(f->y, f->s, N, STRIDE, &ch);
-    k->dice_backward(f->g, f->s, N, STRIDE, &ch,
+    k->dice_backward(f->g, y, f->s, N, STRIDE, &ch,
                      &(struct dice_sums){f->sums, f->sums + STRIDE, f->sums + 2 * STRIDE});
+    assert_memory_equal(y, f->y, sizeof y);
     for (size_t i = 0; i < SIZE; i++) {
         size_t c = i % STRIDE;
         double s = (double)f->s[i], alpha = (double)f->alpha[c], g = (double)f->g0[i];
@@ -175,12 +177,17 @@ static void check_dice(const struct kernels *k, struct fields *f)
         assert_close(f->sums[i] / N, sums[i] / N, k->name, "dice sums", i);
     }
     memcpy(f->g, f->g0, sizeof f->g);
-    k->dice_center(f->g, f->s, N, STRIDE, f->mean, f->shift, f->slope);
+    double column[STRIDE] = {0};
+    k->dice_center(f->g, f->s, N, STRIDE, f->mean, f->shift, f->slope, column);
     for (size_t i = 0; i < SIZE; i++) {
         size_t c = i % STRIDE;
         double part =
             (double)f->shift[c] + (double)f->slope[c] * ((double)f->s[i] - (double)f->mean[c]);
         assert_close((double)f->g[i], (double)f->g0[i] - part, k->name, "dice_center", i);
+        column[c] -= (double)f->g[i];
+    }
+    for (size_t c = 0; c < STRIDE; c++) {
+        assert_true(fabs(column[c]) < 1e-12);
     }
 }
 
@@ -200,7 +207,7 @@ static void check_dice_dot(const struct kernels *k, struct fields *f)
     static real g[SIZE];
     memset(f->sums, 0, sizeof f->sums);
     k->dot_backward(f->g, dw[0], out, f->y, N, STRIDE, w);
-    k->dice_backward(f->g, f->s, N, STRIDE, &ch,
+    k->dice_backward(f->g, f->y, f->s, N, STRIDE, &ch,
                      &(struct dice_sums){sums, sums + STRIDE, sums + 2 * STRIDE});
     k->dice_dot_backward(g, dw[1], out, f->s, N, STRIDE, &ch, w,
                          &(struct dice_sums){f->sums, f->sums + STRIDE, f->sums + 2 * STRIDE});
