@@ -2,8 +2,9 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
-enum { BUFFER_ALIGN = 64 };
+enum { BUFFER_ALIGN = 64, HUGE_BYTES = 1 << 21 };
 
 bool buffer_reserve(struct buffer *b, size_t n, size_t m, size_t size)
 {
@@ -16,7 +17,15 @@ bool buffer_reserve(struct buffer *b, size_t n, size_t m, size_t size)
     if (bytes <= b->bytes) {
         return true;
     }
-    void *data = aligned_alloc(BUFFER_ALIGN, bytes);
+    size_t align = BUFFER_ALIGN;
+    if (bytes >= HUGE_BYTES) {
+        align = HUGE_BYTES;
+        bytes = (bytes + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+    }
+    void *data = aligned_alloc(align, bytes);
+    if (data != NULL && align == HUGE_BYTES) {
+        (void)madvise(data, bytes, MADV_HUGEPAGE);
+    }
     if (data == NULL) {
         return false;
     }

@@ -64,13 +64,39 @@ VEC_INLINE vec vec_exp(vec x)
     return e * vec_from_bits((vec_to_bits(shifted) << EXP_SHIFT) + EXP_ONE);
 }
 
-/* p = sigmoid(-x), q = 1 - p, both without cancellation and without overflow: e^x is at most e^87
- * (in double e^708), so 1 + e^x and its inverse are numbers of full precision. */
-VEC_INLINE void vec_sigmoid(vec *p, vec *q, vec x)
+/* 2^x of x held at +-126: the same polynomial, and nothing is rounded before it. */
+VEC_INLINE vec vec_exp2(vec x)
 {
-    vec e = vec_exp(x);
+#ifdef UNDINE_REAL_DOUBLE
+    return vec_exp(x * 0.69314718055994531);
+#else
+    static const real term[EXP_TERMS] = {
+        1.0F, 0.69314718056F, 0.24022280183F, 0.055505606098F, 0.0096698092343F, 0.001330018857F,
+    };
+    x = vec_hold(x, -126.0F, 126.0F);
+    vec shifted = x + EXP_MAGIC;
+    vec r = x - (shifted - EXP_MAGIC);
+    vec e = vec_of(term[EXP_TERMS - 1]);
+#pragma GCC unroll 16
+    for (int i = EXP_TERMS - 2; i >= 0; i--) {
+        e = e * r + term[i];
+    }
+    return vec_from_bits(vec_to_bits(e) + (vec_to_bits(shifted) << EXP_SHIFT));
+#endif
+}
+
+/* p = 1 / (1 + e), q = 1 - p, both without cancellation; and without overflow, e being what the
+ * two above make: 1 + e and its inverse are numbers of full precision. */
+VEC_INLINE void vec_share(vec *p, vec *q, vec e)
+{
     *p = R(1.0) / (R(1.0) + e);
     *q = e * *p;
+}
+
+/* The same of sigmoid(-x). */
+VEC_INLINE void vec_sigmoid(vec *p, vec *q, vec x)
+{
+    vec_share(p, q, vec_exp(x));
 }
 
 static void k_exp_negative(real *restrict out, const real *restrict x, size_t n)
@@ -181,10 +207,13 @@ static void k_prelu_backward(real *restrict g, const real *restrict s, size_t n,
  * its sums in registers.  So many rows are summed in real, then in double. */
 enum { SUM_ROWS = 32 };
 
-/* VEC_LANES channels of Dice; slope is dice_slope. */
+/* VEC_LANES channels of Dice, inv in base 2: e^((mean - s) / r) = 2^((mean - s) inv).  slope is
+ * dice_slope. */
 struct dice_vec {
     vec mean, inv, alpha, slope;
 };
+#define LOG2_E R(1.4426950408889634)
+#define LN_2   R(0.69314718055994531)
 
 VEC_INLINE struct dice_vec dice_vec(const struct dice_channels *ch, size_t c)
 {
@@ -192,6 +221,7 @@ VEC_INLINE struct dice_vec dice_vec(const struct dice_channels *ch, size_t c)
                          .inv = vec_load(ch->inv + c),
                          .alpha = vec_load(ch->alpha + c)};
     v.slope = (R(1.0) - v.alpha) * v.inv;
+    v.inv *= LOG2_E;
     return v;
 }
 
@@ -199,7 +229,7 @@ VEC_INLINE struct dice_vec dice_vec(const struct dice_channels *ch, size_t c)
 VEC_INLINE vec dice_of(const struct dice_vec *v, vec s)
 {
     vec p, q;
-    vec_sigmoid(&p, &q, (v->mean - s) * v->inv);
+    vec_share(&p, &q, vec_exp2((v->mean - s) * v->inv));
     return s * (p + v->alpha * q);
 }
 
@@ -218,7 +248,7 @@ static void k_dice(real *restrict y, const real *restrict s, size_t n, size_t st
     }
 }
 
-/* Of a run of rows, per channel: dice_sums and dw. */
+/* Of a run of rows, per channel: dice_sums, t_z in base 2, and dw. */
 struct dice_run {
     vec dalpha, t, t_z, dw;
 };
@@ -227,7 +257,7 @@ struct dice_run {
 VEC_INLINE vec dice_back(const struct dice_vec *v, struct dice_run *run, vec g, vec s, vec *y)
 {
     vec p, q, x = (v->mean - s) * v->inv;
-    vec_sigmoid(&p, &q, x);
+    vec_share(&p, &q, vec_exp2(x));
     vec on = p + v->alpha * q;
     vec gsq = g * s * q, t = gsq * p;
     run->dalpha += gsq;
@@ -239,16 +269,14 @@ VEC_INLINE vec dice_back(const struct dice_vec *v, struct dice_run *run, vec g, 
 
 VEC_INLINE void add_vec(double *restrict to, vec x)
 {
-    for (size_t l = 0; l < VEC_LANES; l++) {
-        to[l] += (double)x[l];
-    }
+    wide_store(to, wide_add(wide_load(to), wide_of(x)));
 }
 
 VEC_INLINE void add_run(const struct dice_sums *sums, size_t c, const struct dice_run *run)
 {
     add_vec(sums->dalpha + c, run->dalpha);
     add_vec(sums->t + c, run->t);
-    add_vec(sums->t_z + c, run->t_z);
+    add_vec(sums->t_z + c, run->t_z * LN_2);
 }
 
 static void k_dice_backward(real *restrict g, real *restrict y, const real *restrict s, size_t n,
