@@ -17,23 +17,4 @@ void matrix_add(real *grad, const real *x, size_t rows, size_t cols, size_t stri
 /* grad (n) += sum (n). */
 void matrix_add_sums(real *grad, const double *sum, size_t n);
 
-/* Ask for numbers that are read next, so that they come into the second cache while the processor
- * computes with others. */
-static inline void matrix_fetch(const real *x, size_t n)
-{
-    enum { LINE = 64 / sizeof(real) };
-    for (size_t i = 0; i < n; i += LINE) {
-        __builtin_prefetch(x + i, 0, 2);
-    }
-}
-
-/* The same of numbers that are written next. */
-static inline void matrix_fetch_out(real *x, size_t n)
-{
-    enum { LINE = 64 / sizeof(real) };
-    for (size_t i = 0; i < n; i += LINE) {
-        __builtin_prefetch(x + i, 1, 2);
-    }
-}
-
 #endif

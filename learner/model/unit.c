@@ -156,19 +156,6 @@ struct forward_job {
     real *s_0; /* of example `first` on */
 };
 
-/* What example i + 1 needs is asked for while i is computed: neither follows the other in a way
- * that the processor finds out by itself. */
-static void forward_fetch(const struct forward_job *j, size_t i)
-{
-    const struct unit *u = j->u;
-    if (i < j->last) {
-        size_t steps = j->in->pair[i + 1] - j->in->pair[i];
-        matrix_fetch(steps_of(u, j->in, i), steps * u->e_stride);
-        matrix_fetch_out(j->s_0 + (j->in->pair[i] - j->in->pair[j->first]) * u->k_stride,
-                         steps * u->k_stride);
-    }
-}
-
 /* s_0 of one example: e P + its row of the query. */
 static void forward_example(const struct forward_job *j, size_t i, real *p)
 {
@@ -202,7 +189,6 @@ static void forward_part(void *ctx, size_t part, size_t who)
     size_t first = j->first + part * UNIT_PART_EXAMPLES;
     end = end < j->last ? end : j->last;
     for (size_t i = first; i < end; i++) {
-        forward_fetch(j, i + 1);
         forward_example(j, i, p);
     }
     tower_note(&j->u->tower, &j->s->tower, &j->pass, part,
@@ -341,23 +327,6 @@ static void backward_example(const struct backward_job *j, size_t i, size_t who,
                             fold_of(u, &j->s->fold, FOLD_P), q, u->e, u->k_stride);
 }
 
-/* As forward_fetch, of the x-th example of the shards' order. */
-static void backward_fetch(const struct backward_job *j, uint32_t x, uint32_t end)
-{
-    const struct unit *u = j->u;
-    if (x < end) {
-        size_t i = ((const uint32_t *)j->shards->order.data)[x];
-        size_t steps = j->in->pair[i + 1] - j->in->pair[i];
-        const real *s_0 = (const real *)j->s->tower.layer[0].s.data + j->in->pair[i] * u->k_stride;
-        matrix_fetch(j->ds_0 + j->in->pair[i] * u->k_stride, steps * u->k_stride);
-        matrix_fetch(s_0, steps * u->k_stride);
-        matrix_fetch(steps_of(u, j->in, i), steps * u->e_stride);
-        if (j->taker == NULL) {
-            matrix_fetch_out(steps_gradient(j, i), steps * u->e_stride);
-        }
-    }
-}
-
 /* After the x-th example of the shards' order, which has steps. */
 static void take(const struct backward_job *j, uint32_t x, uint32_t end)
 {
@@ -380,7 +349,6 @@ static void backward_shard(void *ctx, size_t shard, size_t who)
         size_t i = ((const uint32_t *)j->shards->order.data)[x];
         size_t steps = j->in->pair[i + 1] - j->in->pair[i];
         real *dquery = (real *)j->s->query.data + i * u->k_stride;
-        backward_fetch(j, x + 1, j->shards->first[shard + 1]);
         memset(sums, 0, u->k_stride * sizeof *sums);
         tower_center(&u->tower, &j->s->tower, &j->pass, j->in->pair[i], steps, sums);
         for (size_t c = 0; c < u->k_stride; c++) {
