@@ -263,6 +263,37 @@ static void check_activations(const struct kernels *k, struct fields *f)
     }
 }
 
+/* Columns that lie far from 0 and hardly vary, and a first row that is not like the others. */
+static void check_moments_far(const struct kernels *k)
+{
+    static real s[SIZE];
+    double moments[2 * STRIDE];
+    struct random r = {17};
+    for (size_t i = 0; i < SIZE; i++) {
+        s[i] = (real)(1000.0 + random_normal(&r) + (i < STRIDE ? 100.0 : 0.0));
+    }
+    k->moments(moments, moments + STRIDE, s, N, STRIDE);
+    for (size_t c = 0; c < STRIDE; c++) {
+        double mean = 0.0, var = 0.0;
+        for (size_t i = 0; i < N; i++) {
+            mean += (double)s[i * STRIDE + c] / N;
+        }
+        for (size_t i = 0; i < N; i++) {
+            double d = (double)s[i * STRIDE + c] - mean;
+            var += d * d / N;
+        }
+        assert_true(fabs(moments[c] / mean - 1.0) < 1e-13);
+        assert_true(fabs(moments[STRIDE + c] / var - 1.0) < 1e-11);
+    }
+    for (size_t i = 0; i < SIZE; i++) {
+        s[i] = R(1e6) / R(3.0);
+    }
+    k->moments(moments, moments + STRIDE, s, N, STRIDE);
+    for (size_t c = 0; c < STRIDE; c++) {
+        assert_true(moments[c] == (double)s[0] && moments[STRIDE + c] == 0.0);
+    }
+}
+
 static void check_sums(const struct kernels *k, struct fields *f)
 {
     memset(f->sums, 0, sizeof f->sums);
@@ -374,6 +405,7 @@ static void test_elementwise(void **state)
         fields_init(&f);
         check_dice(k, &f);
         check_dice_dot(k, &f);
+        check_moments_far(k);
         fields_init(&f);
         check_activations(k, &f);
         fields_init(&f);
