@@ -62,7 +62,8 @@ const real *tower_backward(const struct tower *t, struct tower_scratch *s, const
 void tower_center(const struct tower *t, const struct tower_scratch *s, const struct pass *pass,
                   size_t first, size_t n, double *sum);
 
-/* The same with W_0 and b_0 in it, tower_prepare before: x (n rows of length x_stride), dx (n, in_stride of layer 0). */
+/* The same with W_0 and b_0 in it, tower_prepare before: x (n rows of length x_stride), dx (n,
+ * in_stride of layer 0). */
 bool tower_forward_x(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
                      const real *x, size_t x_stride, real *out, size_t n);
 bool tower_backward_x(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
