@@ -223,8 +223,14 @@ static int republish(struct change *c, const struct version_info *newest,
 {
     uint64_t number = current_number(c->dir);
     enum version_standing standing = version_history_standing(h, newest->number);
-    bool whole = number == newest->number ||
-                 (number != 0 && check_usable(c->dir, number, NULL) == UNDINE_OK);
+    struct version_info tip;
+    bool usable =
+        number != 0 && number != newest->number && check_usable(c->dir, number, NULL) == UNDINE_OK;
+    bool whole = number == newest->number || usable;
+    if (usable && number == newest->merged_from) { /* the same model is published already */
+        int rc = version_info_read(c->dir, number, &tip, err);
+        return rc == UNDINE_OK ? republish(c, &tip, h, err) : rc;
+    }
     if (number == newest->number) {
         bool noted = standing == VERSION_PUBLISHED;
         return noted ? UNDINE_OK : append(c->dir, line_of("publish", newest), err);

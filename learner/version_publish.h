@@ -20,10 +20,10 @@ int version_refuse(const char *dir, const struct version_info *info, const char 
 
 /* At start, with the version from which learning goes on: publish it where CURRENT is older,
  * missing or names what is no whole version, and where it is published already, give it the line in
- * HISTORY that it lacks.  From a whole version CURRENT never goes back.  A version that was
- * withdrawn (or is merged from one that was), or refused by the gate, is not published, and on hold
- * none is, except that CURRENT leaves what is no whole version for the newest published one below
- * it.  UNDINE_EIO. */
+ * HISTORY that it lacks.  A version merged from the published delta is the same model: CURRENT
+ * stays.  From a whole version CURRENT never goes back.  A version that was withdrawn (or is merged
+ * from one that was), or refused by the gate, is not published, and on hold none is, except that
+ * CURRENT leaves what is no whole version for the newest published one below it.  UNDINE_EIO. */
 int version_republish(const char *dir, const struct version_info *newest, struct undine_err *err);
 
 /* ---- by hand, or by a rule ---- */

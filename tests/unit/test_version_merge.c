@@ -324,6 +324,29 @@ static void test_what_a_chain_needs_stays(void **state)
     version_chain_close(x.chain);
 }
 
+/* A merged version stands in for its delta at a restart, and is not published beside it. */
+static void test_what_is_merged_is_not_published_again(void **state)
+{
+    (void)state;
+    struct world x;
+    struct version_info merged;
+    struct version_state now;
+    struct undine_err err = {0};
+    begin(&x, 5);
+    deltas(&x, 2); /* 2 3 */
+    merge(x.chain, &merged);
+    for (int start = 0; start < 2; start++) {
+        assert_int_equal(version_republish(dir, &merged, &err), UNDINE_OK);
+        assert_int_equal(version_state(dir, &now, &err), UNDINE_OK);
+        assert_int_equal(now.current, 3);
+    }
+    break_file(3, MANIFEST_MODEL);
+    assert_int_equal(version_republish(dir, &merged, &err), UNDINE_OK);
+    assert_int_equal(version_state(dir, &now, &err), UNDINE_OK);
+    assert_int_equal(now.current, 4);
+    version_chain_close(x.chain);
+}
+
 /* What scorers take stays readable where it is not the newest for long: the beginning of its chain
  * goes when later deltas stand on a merged version, and that one stays for it. */
 static void test_what_scorers_take_stays_readable(void **state)
@@ -468,6 +491,7 @@ int main(void)
         CASE(test_deltas_go_on_beside_a_merge),
         CASE(test_a_restart_takes_the_newest_whole_chain),
         CASE(test_what_a_chain_needs_stays),
+        CASE(test_what_is_merged_is_not_published_again),
         CASE(test_what_scorers_take_stays_readable),
         CASE(test_age_and_bytes_bound_what_stays),
         CASE(test_a_merge_that_cannot_be),
