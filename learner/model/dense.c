@@ -28,7 +28,6 @@ void dense_scratch_release(struct dense_scratch *s)
     buffer_release(&s->w);
     buffer_release(&s->b);
     buffer_release(&s->w_t);
-    buffer_release(&s->dw);
     buffer_release(&s->sums);
     buffer_release(&s->dw_parts);
     buffer_release(&s->sum_parts);
@@ -80,26 +79,20 @@ bool dense_backward_begin(const struct dense *d, struct dense_scratch *s, const 
                           size_t n_parts)
 {
     real *w_t = buffer_reals(&s->w_t, d->out, d->in_stride);
-    if (w_t == NULL || buffer_reals(&s->dw, d->in, d->out_stride) == NULL ||
-        !buffer_reserve(&s->sums, d->out_stride, 1, sizeof(double)) ||
+    if (w_t == NULL || !buffer_reserve(&s->sums, d->out_stride, 1, sizeof(double)) ||
         buffer_reals(&s->dw_parts, n_parts * d->in, d->out_stride) == NULL ||
         !buffer_reserve(&s->sum_parts, n_parts, d->out_stride, sizeof(double))) {
         return false;
     }
     s->n_parts = n_parts;
+    memset(s->sum_parts.data, 0, n_parts * d->out_stride * sizeof(double));
     matrix_transpose(w_t, pass->values + d->weight, d->in, d->out, d->out, d->in_stride);
     return true;
 }
 
-void dense_backward_clear(const struct dense *d, const struct dense_scratch *s, size_t part)
-{
-    memset(dw_part(d, s, part), 0, d->in * d->out_stride * sizeof(real));
-    memset(dense_bias_part(d, s, part), 0, d->out_stride * sizeof(double));
-}
-
 void dense_backward_rows(const struct dense *d, const struct dense_scratch *s,
-                         const struct pass *pass, size_t part, const real *dout, const real *x,
-                         size_t x_stride, size_t n)
+                         const struct pass *pass, size_t part, bool first, const real *dout,
+                         const real *x, size_t x_stride, size_t n)
 {
     pass_gemm(pass, &(struct gemm){
                         .c = dw_part(d, s, part), /* (in, out) += x^T dout */
@@ -112,7 +105,7 @@ void dense_backward_rows(const struct dense *d, const struct dense_scratch *s,
                         .m = d->in,
                         .n = d->out_stride,
                         .k = n,
-                        .add = true,
+                        .add = !first,
                     });
 }
 
@@ -135,8 +128,9 @@ void dense_backward_input(const struct dense *d, const struct dense_scratch *s,
 
 void dense_backward_end(const struct dense *d, struct dense_scratch *s, const struct pass *pass)
 {
-    share_sum_reals(s->dw.data, s->dw_parts.data, s->n_parts, d->in * d->out_stride);
-    matrix_add(pass->grads + d->weight, s->dw.data, d->in, d->out, d->out_stride);
+    for (size_t i = 0; i < s->n_parts; i++) {
+        matrix_add(pass->grads + d->weight, dw_part(d, s, i), d->in, d->out, d->out_stride);
+    }
     share_sum(s->sums.data, s->sum_parts.data, s->n_parts, d->out_stride);
     matrix_add_sums(pass->grads + d->bias, s->sums.data, d->out);
 }

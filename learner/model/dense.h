@@ -12,11 +12,11 @@ struct dense {
 };
 
 struct dense_scratch {
-    struct buffer w, b;     /* padded */
-    struct buffer w_t;      /* (out, in_stride) */
-    struct buffer dw, sums; /* (in, out_stride), double (out_stride) */
-    struct buffer dw_parts; /* the same of each part */
-    struct buffer sum_parts;
+    struct buffer w, b;      /* padded */
+    struct buffer w_t;       /* (out, in_stride) */
+    struct buffer dw_parts;  /* (in, out_stride) of each part */
+    struct buffer sums;      /* double (out_stride) */
+    struct buffer sum_parts; /* the same of each part */
     size_t n_parts;
 };
 
@@ -36,12 +36,11 @@ void dense_forward(const struct dense *d, const struct dense_scratch *s, const s
  * memory is out. */
 bool dense_backward_begin(const struct dense *d, struct dense_scratch *s, const struct pass *pass,
                           size_t n_parts);
-/* Part `part` without rows; then its rows, any number of times.  dout (n, out_stride),
- * x (n rows of length x_stride); dx (n, in_stride) is written. */
-void dense_backward_clear(const struct dense *d, const struct dense_scratch *s, size_t part);
+/* dout (n, out_stride), x (n rows of length x_stride); first: of this part.  Then dx (n, in_stride)
+ * of any rows is written. */
 void dense_backward_rows(const struct dense *d, const struct dense_scratch *s,
-                         const struct pass *pass, size_t part, const real *dout, const real *x,
-                         size_t x_stride, size_t n);
+                         const struct pass *pass, size_t part, bool first, const real *dout,
+                         const real *x, size_t x_stride, size_t n);
 void dense_backward_input(const struct dense *d, const struct dense_scratch *s,
                           const struct pass *pass, real *dx, const real *dout, size_t n);
 /* Where the part's rows of dout are to be summed, double (out_stride), for b. */

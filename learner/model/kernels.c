@@ -400,16 +400,37 @@ static void k_dot(real *restrict out, const real *restrict x, size_t n, size_t s
     }
 }
 
+enum { DOT_ROWS = 8 /* whose sums stay in registers while the channels go by */ };
+
+/* `rows` is a constant where it is inlined. */
+VEC_INLINE void dice_dot_rows(real *restrict out, const real *restrict s, size_t rows,
+                              size_t stride, const struct dice_channels *ch, const real *restrict w,
+                              real bias)
+{
+    vec acc[DOT_ROWS] = {{0}};
+    for (size_t c = 0; c < stride; c += VEC_LANES) {
+        struct dice_vec v = dice_vec(ch, c);
+        vec w_c = vec_load(w + c);
+#pragma GCC unroll 8
+        for (size_t i = 0; i < rows; i++) {
+            acc[i] += dice_of(&v, vec_load(s + i * stride + c)) * w_c;
+        }
+    }
+#pragma GCC unroll 8
+    for (size_t i = 0; i < rows; i++) {
+        out[i] = bias + vec_sum(acc[i]);
+    }
+}
+
 static void k_dice_dot(real *restrict out, const real *restrict s, size_t n, size_t stride,
                        const struct dice_channels *ch, const real *restrict w, real bias)
 {
-    for (size_t i = 0; i < n; i++, s += stride) {
-        vec acc = {0};
-        for (size_t c = 0; c < stride; c += VEC_LANES) {
-            struct dice_vec v = dice_vec(ch, c);
-            acc += dice_of(&v, vec_load(s + c)) * vec_load(w + c);
-        }
-        out[i] = bias + vec_sum(acc);
+    size_t i = 0;
+    for (; i + DOT_ROWS <= n; i += DOT_ROWS) {
+        dice_dot_rows(out + i, s + i * stride, DOT_ROWS, stride, ch, w, bias);
+    }
+    for (; i < n; i++) {
+        dice_dot_rows(out + i, s + i * stride, 1, stride, ch, w, bias);
     }
 }
 
@@ -430,8 +451,9 @@ static void k_mix_rows(real *restrict p, const real *restrict h, const real *res
                        const real *restrict c, size_t n, size_t stride)
 {
     for (size_t i = 0; i < n; i++, p += stride, h += stride, w += stride) {
-        for (size_t j = 0; j < stride; j++) {
-            p[j] = h[j] + c[i] * w[j];
+        vec c_i = vec_of(c[i]);
+        for (size_t j = 0; j < stride; j += VEC_LANES) {
+            vec_store(p + j, vec_load(h + j) + c_i * vec_load(w + j));
         }
     }
 }
@@ -439,9 +461,10 @@ static void k_mix_rows(real *restrict p, const real *restrict h, const real *res
 static void k_mix_columns(real *restrict p, const real *restrict h, const real *restrict w,
                           const real *restrict c, size_t n, size_t stride)
 {
-    for (size_t i = 0; i < n; i++, p += stride, h += stride, w += stride) {
-        for (size_t j = 0; j < stride; j++) {
-            p[j] = h[j] + c[j] * w[j];
+    for (size_t j = 0; j < stride; j += VEC_LANES) {
+        vec c_j = vec_load(c + j);
+        for (size_t at = j; at < n * stride; at += stride) {
+            vec_store(p + at, vec_load(h + at) + c_j * vec_load(w + at));
         }
     }
 }
@@ -451,22 +474,46 @@ static void k_mix_backward(real *restrict dh, real *restrict dw, real *restrict 
                            size_t n, size_t stride)
 {
     for (size_t i = 0; i < n; i++, dh += stride, dw += stride, dp += stride, w += stride) {
-        dc[i] += dot_row(dp, w, stride);
-        for (size_t j = 0; j < stride; j++) {
-            dh[j] += dp[j];
-            dw[j] += c[i] * dp[j];
+        vec c_i = vec_of(c[i]), dot = {0};
+        for (size_t j = 0; j < stride; j += VEC_LANES) {
+            vec dp_j = vec_load(dp + j);
+            dot += dp_j * vec_load(w + j);
+            vec_store(dh + j, vec_load(dh + j) + dp_j);
+            vec_store(dw + j, vec_load(dw + j) + c_i * dp_j);
         }
+        dc[i] += vec_sum(dot);
+    }
+}
+
+enum { POOL_VECS = 3 };
+
+/* `vecs` neighbours of the columns, a constant where it is inlined. */
+VEC_INLINE void pool_columns(real *restrict v, const real *restrict a, const real *restrict e,
+                             size_t n, size_t stride, size_t vecs)
+{
+    vec acc[POOL_VECS] = {{0}};
+    for (size_t i = 0; i < n; i++, e += stride) {
+        vec a_i = vec_of(a[i]);
+#pragma GCC unroll 4
+        for (size_t j = 0; j < vecs; j++) {
+            acc[j] += a_i * vec_load(e + j * VEC_LANES);
+        }
+    }
+#pragma GCC unroll 4
+    for (size_t j = 0; j < vecs; j++) {
+        vec_store(v + j * VEC_LANES, acc[j]);
     }
 }
 
 static void k_pool(real *restrict v, const real *restrict a, const real *restrict e, size_t n,
                    size_t stride)
 {
-    memset(v, 0, stride * sizeof *v);
-    for (size_t i = 0; i < n; i++, e += stride) {
-        for (size_t j = 0; j < stride; j++) {
-            v[j] += a[i] * e[j];
-        }
+    size_t c = 0;
+    for (; c + POOL_VECS * VEC_LANES <= stride; c += POOL_VECS * VEC_LANES) {
+        pool_columns(v + c, a, e + c, n, stride, POOL_VECS);
+    }
+    for (; c < stride; c += VEC_LANES) {
+        pool_columns(v + c, a, e + c, n, stride, 1);
     }
 }
 
@@ -474,8 +521,10 @@ static void k_outer(real *restrict e, const real *restrict a, const real *restri
                     size_t stride, bool add)
 {
     for (size_t i = 0; i < n; i++, e += stride) {
-        for (size_t j = 0; j < stride; j++) {
-            e[j] = (add ? e[j] : R(0.0)) + a[i] * v[j];
+        vec a_i = vec_of(a[i]);
+        for (size_t j = 0; j < stride; j += VEC_LANES) {
+            vec e_j = add ? vec_load(e + j) : (vec){0};
+            vec_store(e + j, e_j + a_i * vec_load(v + j));
         }
     }
 }

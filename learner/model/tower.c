@@ -327,14 +327,14 @@ static void backward_rows(const struct sweep *w, size_t part, struct share_rows 
         x = y;
         x_stride = d->in_stride;
     }
-    dense_backward_rows(d, s, &w->pass, part, g, x, x_stride, r.n);
+    bool first = r.first == share_part(w->n, w->rows, part).first;
+    dense_backward_rows(d, s, &w->pass, part, first, g, x, x_stride, r.n);
 }
 
 static void backward_part(void *ctx, size_t part, size_t who)
 {
     const struct sweep *w = ctx;
     struct share_rows all = share_part(w->n, w->rows, part);
-    dense_backward_clear(&w->t->layer[w->i].dense, &w->s->layer[w->i].dense, part);
     for (size_t i = 0; i * w->rows < all.n; i++) {
         backward_rows(w, part, chunk(w, all, i), who);
     }
