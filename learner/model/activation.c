@@ -213,16 +213,19 @@ static void dice_backward_end(const struct activation *a, struct activation_scra
     }
 }
 
-void activation_center(const struct activation *a, const struct activation_scratch *scratch,
-                       const struct kernels *k, real *g, const real *s, size_t n, double *sum)
+const real *activation_center(const struct activation *a, const struct activation_scratch *scratch,
+                              const struct kernels *k, real *out, const real *g, const real *s,
+                              size_t n, double *sum)
 {
     const real *channels = scratch->channels.data;
-    if (scratch->through_statistics) {
-        k->dice_center(g, s, n, a->stride, channels + a->stride, channels + 3 * a->stride,
-                       channels + 4 * a->stride, sum);
-    } else {
+    if (!scratch->through_statistics) {
         k->column_sums(sum, g, n, a->stride);
+        return g;
     }
+    struct dice_center center = {channels + a->stride, channels + 3 * a->stride,
+                                 channels + 4 * a->stride};
+    k->dice_center(out, sum, g, s, n, a->stride, &center);
+    return out;
 }
 
 /* ---- all kinds ---------------------------------------------------------------------------- */

@@ -73,9 +73,11 @@ struct dice_sums activation_dice_part(const struct activation *a,
 /* ADDS into the gradient of alpha. */
 void activation_backward_end(const struct activation *a, struct activation_scratch *scratch,
                              const struct pass *pass);
-/* The part of dL/ds that went through the statistics of Dice: once for each row, any rows, before
- * g is used.  ADDS the sum of each column of what g is then into sum (stride). */
-void activation_center(const struct activation *a, const struct activation_scratch *scratch,
-                       const struct kernels *k, real *g, const real *s, size_t n, double *sum);
+/* dL/ds of any rows, with the part that went through the statistics of Dice: g itself where there
+ * is none, or out (n, stride), so that g need not go back to memory.  ADDS the sum of each column
+ * into sum (stride). */
+const real *activation_center(const struct activation *a, const struct activation_scratch *scratch,
+                              const struct kernels *k, real *out, const real *g, const real *s,
+                              size_t n, double *sum);
 
 #endif

@@ -323,17 +323,17 @@ static void k_dice_dot_backward(real *restrict g, double *restrict dw, const rea
     }
 }
 
-static void k_dice_center(real *restrict g, const real *restrict s, size_t n, size_t stride,
-                          const real *restrict mean, const real *restrict shift,
-                          const real *restrict slope, double *restrict sum)
+static void k_dice_center(real *restrict out, double *restrict sum, const real *restrict g,
+                          const real *restrict s, size_t n, size_t stride,
+                          const struct dice_center *center)
 {
     for (size_t c = 0; c < stride; c += VEC_LANES) {
-        vec mean_c = vec_load(mean + c), shift_c = vec_load(shift + c);
-        vec slope_c = vec_load(slope + c);
+        vec mean = vec_load(center->mean + c), shift = vec_load(center->shift + c);
+        vec slope = vec_load(center->slope + c);
         struct vec_wide sum_c = wide_load(sum + c);
         for (size_t at = c; at < n * stride; at += stride) {
-            vec g_i = vec_load(g + at) - (shift_c + slope_c * (vec_load(s + at) - mean_c));
-            vec_store(g + at, g_i);
+            vec g_i = vec_load(g + at) - (shift + slope * (vec_load(s + at) - mean));
+            vec_store(out + at, g_i);
             sum_c = wide_add(sum_c, wide_of(g_i));
         }
         wide_store(sum + c, sum_c);

@@ -56,6 +56,11 @@ struct dice_sums {
     double *dalpha, *t, *t_z;
 };
 
+/* What of dL/ds went through the statistics: shift + slope (s - mean), per channel. */
+struct dice_center {
+    const real *mean, *shift, *slope;
+};
+
 static inline real dice_slope(real alpha, real inv)
 {
     return (R(1.0) - alpha) * inv;
@@ -96,10 +101,9 @@ struct kernels {
     void (*dice_dot_backward)(real *g, double *dw, const real *d, const real *s, size_t n,
                               size_t stride, const struct dice_channels *ch, const real *w,
                               const struct dice_sums *sums);
-    /* g -= shift + slope (s - mean): the part that went through the statistics.  ADDS the sum of
-     * each column of what g is then. */
-    void (*dice_center)(real *g, const real *s, size_t n, size_t stride, const real *mean,
-                        const real *shift, const real *slope, double *sum);
+    /* out = g - center; ADDS the sum of each column of out. */
+    void (*dice_center)(real *out, double *sum, const real *g, const real *s, size_t n,
+                        size_t stride, const struct dice_center *center);
     /* Mean and biased variance of each column, in double. */
     void (*moments)(double *mean, double *var, const real *s, size_t n, size_t stride);
     /* ADDS the sum of each column. */

@@ -46,6 +46,7 @@ void tower_scratch_release(struct tower_scratch *s)
     }
     buffer_release(&s->out_w);
     buffer_release(&s->out_dw);
+    buffer_release(&s->centered);
     buffer_release(&s->out_parts);
 }
 
@@ -300,10 +301,14 @@ static bool backward_out(const struct tower *t, struct tower_scratch *s, const s
     return true;
 }
 
-static void center(const struct sweep *w, struct share_rows r, double *sum)
+/* dL/ds of layer i. */
+static const real *gradient(const struct sweep *w, struct share_rows r, size_t who, double *sum)
 {
-    activation_center(&w->t->layer[w->i].act, &w->s->layer[w->i].act, w->pass.k, g_of(w, w->i, r),
-                      s_of(w, w->i, r), r.n, sum);
+    const struct activation *a = &w->t->layer[w->i].act;
+    real *out = (real *)w->s->centered.data + who * w->s->rows_max * a->stride;
+    UNDINE_ASSERT(r.n <= w->s->rows_max);
+    return activation_center(a, &w->s->layer[w->i].act, w->pass.k, out, g_of(w, w->i, r),
+                             s_of(w, w->i, r), r.n, sum);
 }
 
 /* Layer i from dL/ds_i but for its center: dW_i and db_i of a part, and dL/ds_{i-1}, or dx. */
@@ -311,10 +316,10 @@ static void backward_rows(const struct sweep *w, size_t part, struct share_rows 
 {
     const struct dense *d = &w->t->layer[w->i].dense;
     const struct dense_scratch *s = &w->s->layer[w->i].dense;
-    const real *g = g_of(w, w->i, r), *x = w->x + r.first * w->x_stride;
+    const real *g = gradient(w, r, who, dense_bias_part(d, s, part));
+    const real *x = w->x + r.first * w->x_stride;
     real *below = w->dx + r.first * d->in_stride;
     size_t x_stride = w->x_stride;
-    center(w, r, dense_bias_part(d, s, part));
     if (w->i == 0) {
         dense_backward_input(d, s, &w->pass, below, g, r.n);
     } else {
@@ -340,12 +345,21 @@ static void backward_part(void *ctx, size_t part, size_t who)
     }
 }
 
+static bool reserve_centered(const struct tower *t, struct tower_scratch *s,
+                             const struct pass *pass, uint32_t i, size_t rows_max)
+{
+    s->rows_max = rows_max;
+    return buffer_reals(&s->centered, workers_count(pass->workers) * rows_max,
+                        t->layer[i].dense.out_stride) != NULL;
+}
+
 static bool backward_layer(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
                            struct sweep *w)
 {
     const struct dense *d = &t->layer[w->i].dense;
     size_t parts = share_parts(w->n, w->rows);
-    if (!dense_backward_begin(d, &s->layer[w->i].dense, pass, parts)) {
+    if (!reserve_centered(t, s, pass, w->i, w->rows) ||
+        !dense_backward_begin(d, &s->layer[w->i].dense, pass, parts)) {
         return false;
     }
     workers_run(pass->workers, parts, backward_part, w);
@@ -353,11 +367,11 @@ static bool backward_layer(const struct tower *t, struct tower_scratch *s, const
     return true;
 }
 
-const real *tower_backward(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
-                           const real *dout, size_t n)
+bool tower_backward(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
+                    const real *dout, size_t n, size_t rows_max)
 {
     if (!backward_out(t, s, pass, dout, n)) {
-        return NULL;
+        return false;
     }
     for (uint32_t i = t->n_hidden - 1; i > 0; i--) {
         const struct activation *a = &t->layer[i - 1].act;
@@ -365,18 +379,18 @@ const real *tower_backward(const struct tower *t, struct tower_scratch *s, const
         if (buffer_reals(&s->layer[i - 1].g, n, a->stride) == NULL ||
             !activation_backward_begin(a, &s->layer[i - 1].act, share_parts(n, w.rows)) ||
             !backward_layer(t, s, pass, &w)) {
-            return NULL;
+            return false;
         }
         activation_backward_end(a, &s->layer[i - 1].act, pass);
     }
-    return s->layer[0].g.data;
+    return reserve_centered(t, s, pass, 0, rows_max);
 }
 
-void tower_center(const struct tower *t, const struct tower_scratch *s, const struct pass *pass,
-                  size_t first, size_t n, double *sum)
+const real *tower_gradient(const struct tower *t, const struct tower_scratch *s,
+                           const struct pass *pass, size_t who, size_t first, size_t n, double *sum)
 {
     struct sweep w = sweep(t, s, pass, 0, n);
-    center(&w, (struct share_rows){first, n}, sum);
+    return gradient(&w, (struct share_rows){first, n}, who, sum);
 }
 
 bool tower_backward_x(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
@@ -386,5 +400,5 @@ bool tower_backward_x(const struct tower *t, struct tower_scratch *s, const stru
     w.x = x;
     w.x_stride = x_stride;
     w.dx = dx;
-    return tower_backward(t, s, pass, dout, n) != NULL && backward_layer(t, s, pass, &w);
+    return tower_backward(t, s, pass, dout, n, w.rows) && backward_layer(t, s, pass, &w);
 }

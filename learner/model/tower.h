@@ -30,6 +30,8 @@ struct tower_scratch {
         struct buffer s, g; /* (n, out_stride) */
         struct buffer y;    /* the same; of Dice the rows at hand of each worker */
     } layer[MODEL_LAYERS_MAX];
+    struct buffer centered; /* the gradient's rows at hand of each worker */
+    size_t rows_max;        /* so many */
     struct buffer out_w, out_dw;
     struct buffer out_parts; /* double (parts, stride of the last + 1): dw and db */
 };
@@ -53,14 +55,15 @@ void tower_note(const struct tower *t, const struct tower_scratch *s, const stru
 /* From s_0 on; out (n). */
 bool tower_forward(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
                    real *out, size_t n);
-/* dout (n) to dL/ds_0, which stays in the scratch and is returned, to be centered before it is
- * used; NULL where memory is out.  ADDS into the gradients of all but W_0 and b_0. */
-const real *tower_backward(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
-                           const real *dout, size_t n);
-/* activation_center of dL/ds_0: rows first .. first + n - 1, each once, by whoever is about to read
- * them. */
-void tower_center(const struct tower *t, const struct tower_scratch *s, const struct pass *pass,
-                  size_t first, size_t n, double *sum);
+/* dout (n).  Then the rows of dL/ds_0 are asked for by whoever is about to use them, at most
+ * rows_max at once, who (base/workers.h) for room of his own: rows first .. first + n - 1 are
+ * returned, valid until his next call, and the sum of each column is ADDED into sum.  ADDS into the
+ * gradients of all but W_0 and b_0.  False where memory is out. */
+bool tower_backward(const struct tower *t, struct tower_scratch *s, const struct pass *pass,
+                    const real *dout, size_t n, size_t rows_max);
+const real *tower_gradient(const struct tower *t, const struct tower_scratch *s,
+                           const struct pass *pass, size_t who, size_t first, size_t n,
+                           double *sum);
 
 /* The same with W_0 and b_0 in it, tower_prepare before: x (n rows of length x_stride), dx (n,
  * in_stride of layer 0). */

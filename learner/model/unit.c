@@ -264,7 +264,6 @@ struct backward_job {
     const struct shards *shards;
     const struct unit_pooled *pooled;
     const struct unit_taker *taker;
-    const real *ds_0;
     real *de, *dq;
 };
 
@@ -288,12 +287,12 @@ static void backward_pooled(const struct backward_job *j, size_t i, size_t who, 
 
 /* Example i with steps > 0: de += ds_0 P^T;  dP = e^T ds_0, and what follows from it, into the
  * shard's dfold. */
-static void backward_example(const struct backward_job *j, size_t i, size_t who, real *dfold)
+static void backward_example(const struct backward_job *j, size_t i, size_t who, const real *ds_0,
+                             real *dfold)
 {
     const struct unit *u = j->u;
     size_t steps = j->in->pair[i + 1] - j->in->pair[i];
     const real *q = j->in->q + i * u->e_stride;
-    const real *ds_0 = j->ds_0 + j->in->pair[i] * u->k_stride;
     real *p_t = (real *)j->s->p.data + who * u->k * u->e_stride;
     real *dp = (real *)j->s->dp.data + who * u->e * u->k_stride;
     j->pass.k->mix_columns(p_t, fold_t_of(u, &j->s->fold_t, FOLD_H),
@@ -350,13 +349,14 @@ static void backward_shard(void *ctx, size_t shard, size_t who)
         size_t steps = j->in->pair[i + 1] - j->in->pair[i];
         real *dquery = (real *)j->s->query.data + i * u->k_stride;
         memset(sums, 0, u->k_stride * sizeof *sums);
-        tower_center(&u->tower, &j->s->tower, &j->pass, j->in->pair[i], steps, sums);
+        const real *ds_0 =
+            tower_gradient(&u->tower, &j->s->tower, &j->pass, who, j->in->pair[i], steps, sums);
         for (size_t c = 0; c < u->k_stride; c++) {
             dquery[c] = (real)sums[c];
         }
         if (steps > 0) {
             backward_pooled(j, i, who, shards_first(j->shards, j->in->of_example, x));
-            backward_example(j, i, who, dfold);
+            backward_example(j, i, who, ds_0, dfold);
             take(j, x, j->shards->first[shard + 1]);
         }
     }
@@ -399,17 +399,27 @@ static void backward_query(const struct unit *u, struct unit_scratch *s, const s
     matrix_add_sums(pass->grads + u->tower.layer[0].dense.bias, sums, u->k);
 }
 
+static size_t steps_max(const struct unit_input *in)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < in->n; i++) {
+        size_t steps = in->pair[i + 1] - in->pair[i];
+        most = steps > most ? steps : most;
+    }
+    return most;
+}
+
 bool unit_backward(const struct unit *u, struct unit_scratch *s, const struct pass *pass,
                    const struct unit_input *in, const struct shards *shards,
                    const struct unit_pooled *pooled, const struct unit_taker *taker, real *de,
                    real *dq, const real *da)
 {
     UNDINE_ASSERT(taker == NULL || workers_count(pass->workers) == 1);
-    const real *ds_0 = tower_backward(&u->tower, &s->tower, pass, da, in->pair[in->n]);
-    if (ds_0 == NULL || !backward_reserve(u, s, pass, in->n, shards->n)) {
+    if (!tower_backward(&u->tower, &s->tower, pass, da, in->pair[in->n], steps_max(in)) ||
+        !backward_reserve(u, s, pass, in->n, shards->n)) {
         return false;
     }
-    struct backward_job job = {u, s, pass_alone(pass), in, shards, pooled, taker, ds_0, de, dq};
+    struct backward_job job = {u, s, pass_alone(pass), in, shards, pooled, taker, de, dq};
     workers_run(pass->workers, shards->n, backward_shard, &job);
     share_sum_reals(s->dfold.data, s->dparts.data, shards->n, 2 * (size_t)u->e * u->k_stride);
     backward_query(u, s, pass, in, dq);

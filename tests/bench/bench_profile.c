@@ -111,9 +111,9 @@ TIMED(PHASE_DICE, dice_dot_backward,
        const struct dice_channels *ch, const real *w, const struct dice_sums *sums),
       (x, dw, d, s, n, stride, ch, w, sums))
 TIMED(PHASE_DICE, dice_center,
-      (real * x, const real *s, size_t n, size_t stride, const real *mean, const real *shift,
-       const real *slope, double *sum),
-      (x, s, n, stride, mean, shift, slope, sum))
+      (real * out, double *sum, const real *x, const real *s, size_t n, size_t stride,
+       const struct dice_center *center),
+      (out, sum, x, s, n, stride, center))
 TIMED(PHASE_DICE, moments, (double *mean, double *var, const real *s, size_t n, size_t stride),
       (mean, var, s, n, stride))
 TIMED(PHASE_DICE, column_sums, (double *sum, const real *x, size_t n, size_t stride),

@@ -136,7 +136,10 @@ static void backward(struct dice *d)
     activation_backward_rows(&d->act, &d->scratch, k, 1, d->g + at, d->y + at, d->s + at,
                              d->n - half);
     activation_backward_end(&d->act, &d->scratch, &d->pass);
-    activation_center(&d->act, &d->scratch, k, d->g, d->s, d->n, sum);
+    real centered[ROWS_MAX * STRIDE];
+    const real *g = activation_center(&d->act, &d->scratch, k, centered, d->g, d->s, d->n, sum);
+    assert_true(g == (d->scratch.through_statistics ? centered : d->g));
+    memmove(d->g, g, d->n * STRIDE * sizeof *g);
 }
 
 static void golden_check(struct dice *d, const double ds[3][2])

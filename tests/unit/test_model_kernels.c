@@ -178,7 +178,8 @@ static void check_dice(const struct kernels *k, struct fields *f)
     }
     memcpy(f->g, f->g0, sizeof f->g);
     double column[STRIDE] = {0};
-    k->dice_center(f->g, f->s, N, STRIDE, f->mean, f->shift, f->slope, column);
+    k->dice_center(f->g, column, f->g0, f->s, N, STRIDE,
+                   &(struct dice_center){f->mean, f->shift, f->slope});
     for (size_t i = 0; i < SIZE; i++) {
         size_t c = i % STRIDE;
         double part =
