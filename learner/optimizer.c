@@ -122,13 +122,8 @@ static void apply_ftrl(const struct optimizer_step *s, float *restrict w, float 
 }
 
 void optimizer_apply(const struct optimizer_step *s, float *restrict w, float *restrict slot,
-                     const float *restrict g, size_t n, float shrink)
+                     const float *restrict g, size_t n)
 {
-    if (shrink > 0.0f) {
-        for (size_t i = 0; i < n; i++) {
-            w[i] -= shrink * w[i];
-        }
-    }
     switch (s->kind) {
     case OPTIMIZER_SGD:
         s->kernels->sgd(w, g, n, s->rate);

@@ -65,9 +65,8 @@ float optimizer_slot_initial(const struct optimizer_options *opt);
 /* t >= 1: this batch's number among the trained ones. */
 struct optimizer_step optimizer_step(const struct optimizer_options *opt, double rate, uint64_t t);
 
-/* w (n), slot (optimizer_slots * n), g (n).  `shrink` of w is taken off with it: decoupled weight
- * decay by the weights before the step; 0 = none, and with FTRL always. */
+/* w (n), slot (optimizer_slots * n), g (n). */
 void optimizer_apply(const struct optimizer_step *s, float *restrict w, float *restrict slot,
-                     const float *restrict g, size_t n, float shrink);
+                     const float *restrict g, size_t n);
 
 #endif

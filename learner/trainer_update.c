@@ -1,6 +1,11 @@
 #include "learner/trainer_update.h"
 
 #include <math.h>
+#include <string.h>
+
+enum { LINE_BYTES = 64, AHEAD = 16 /* rows asked for before they are needed */ };
+enum { TAKEN_ROWS = 32, TAKEN_FLOATS = 1024 };
+_Static_assert(SCHEMA_DIM_MAX + 1 <= TAKEN_FLOATS, "a row with its linear weight fits");
 
 /* Runs of a table: so long at least, and so many at most. */
 enum { RUN_ROWS_MIN = 128, RUNS_MAX = 32, PARTS_MAX = 256 + SCHEMA_TABLES_MAX * RUNS_MAX };
@@ -90,29 +95,100 @@ static void scale_all(float *x, size_t n, float scale)
     }
 }
 
-static void update_rows(const struct job *j, const struct part *part)
+/* Ask for all of a row. */
+static inline void fetch_row(const struct table *t, uint32_t row)
+{
+    const char *r = (const char *)table_row(t, row);
+    for (size_t at = 0; at < t->row_bytes; at += LINE_BYTES) {
+        __builtin_prefetch(r + at, 1);
+    }
+    __builtin_prefetch(r + t->row_bytes - 1, 1);
+}
+
+/* Too few for a call of memcpy to pay, which `restrict` would make of it. */
+static inline void copy(float *to, const float *from, size_t n)
+{
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        memcpy(to + i, from + i, 4 * sizeof *to);
+    }
+    for (; i < n; i++) {
+        to[i] = from[i];
+    }
+}
+
+/* A run of rows for the optimizer: rows are short and lie apart, and it is fast on many numbers. */
+struct taken {
+    uint32_t n, dim;
+    size_t n_slots;
+    struct table_row *row[TAKEN_ROWS];
+    float w[TAKEN_FLOATS], slot[2 * TAKEN_FLOATS]; /* (n, dim); (n_slots, n, dim) */
+};
+
+/* Row i, which loses a share of its weights beside the step: decoupled weight decay, by the weights
+ * before the step. */
+static void take_row(struct taken *t, uint32_t i, struct table_row *r, float shrink)
+{
+    size_t dim = t->dim;
+    float *w = t->w + i * dim;
+    t->row[i] = r;
+    copy(w, r->value, dim);
+    for (size_t d = 0; shrink > 0.0f && d < dim; d++) {
+        w[d] -= shrink * w[d];
+    }
+    for (size_t s = 0; s < t->n_slots; s++) {
+        copy(t->slot + (s * t->n + i) * dim, r->value + (1 + s) * dim, dim);
+    }
+}
+
+static void put_back(const struct taken *t)
+{
+    size_t dim = t->dim;
+    for (size_t i = 0; i < t->n; i++) {
+        float *value = t->row[i]->value;
+        copy(value, t->w + i * dim, dim);
+        for (size_t s = 0; s < t->n_slots; s++) {
+            copy(value + (1 + s) * dim, t->slot + (s * t->n + i) * dim, dim);
+        }
+    }
+}
+
+static void update_run(const struct job *j, const struct part *part, uint32_t first,
+                       struct taken *taken)
 {
     struct trainer *t = j->t;
-    uint32_t k = part->table, dim = t->table[k].opt.dim;
+    uint32_t k = part->table, dim = taken->dim, end = part->first + part->n;
     const struct optimizer_step *step = &j->step[k];
     const struct batch_builder_table *rows = &t->builder->table[k];
-    uint32_t end = part->first + part->n;
-    for (uint32_t i = part->first; i < end; i++) {
-        if (i + 8 < end) {
-            const struct table_row *next = table_row(&t->table[k], rows->row[i + 8]);
-            __builtin_prefetch(next, 1);
-            __builtin_prefetch(next->value + 12, 1);
-            __builtin_prefetch(next->value + 28, 1);
+    float *grad = rows->grad + (size_t)first * dim;
+    for (uint32_t i = 0; i < taken->n; i++) {
+        uint32_t at = first + i;
+        if (at + AHEAD < end) {
+            fetch_row(&t->table[k], rows->row[at + AHEAD]);
         }
-        struct table_row *r = table_row(&t->table[k], rows->row[i]);
-        float *grad = rows->grad + (size_t)i * dim;
-        float shrink =
-            regularizer_touch(&t->regularizer, k, r, rows->instances[i], step->rate, grad, dim);
+        struct table_row *r = table_row(&t->table[k], rows->row[at]);
+        float shrink = regularizer_touch(&t->regularizer, k, r, rows->instances[at], step->rate,
+                                         grad + (size_t)i * dim, dim);
         if (!j->retain) {
             r->seen_day = j->day;
             r->stamp = j->stamp;
         }
-        optimizer_apply(step, r->value, r->value + dim, grad, dim, shrink);
+        take_row(taken, i, r, shrink);
+    }
+    optimizer_apply(step, taken->w, taken->slot, grad, (size_t)taken->n * dim);
+    put_back(taken);
+}
+
+static void update_rows(const struct job *j, const struct part *part)
+{
+    struct taken taken;
+    taken.dim = j->t->table[part->table].opt.dim;
+    taken.n_slots = optimizer_slots(j->t->opt.optimizer.kind);
+    uint32_t most = TAKEN_FLOATS / taken.dim, end = part->first + part->n;
+    most = most < TAKEN_ROWS ? most : TAKEN_ROWS;
+    for (uint32_t at = part->first; at < end; at += taken.n) {
+        taken.n = end - at < most ? end - at : most;
+        update_run(j, part, at, &taken);
     }
 }
 
@@ -134,8 +210,7 @@ static void update_part(void *ctx, size_t i, size_t who)
     size_t n_params;
     size_t at = model_params(t->model, &n_params)[part->first].offset;
     size_t slots = optimizer_slots(t->opt.optimizer.kind);
-    optimizer_apply(&j->dense, model_values(t->model) + at, t->dense_slot + slots * at, grad, n,
-                    0.0f);
+    optimizer_apply(&j->dense, model_values(t->model) + at, t->dense_slot + slots * at, grad, n);
 }
 
 /* Retention counts what was touched when, for all rows together: one thread does it, after the

@@ -90,7 +90,7 @@ static void test_o1_ten_steps(void **state)
                 g[i] = (float)random_normal(&r);
                 reference(&o, &w_ref[i], &a_ref[i], &b_ref[i], (double)g[i], t);
             }
-            optimizer_apply(&step, w, slot, g, N, 0.0f);
+            optimizer_apply(&step, w, slot, g, N);
         }
         for (int i = 0; i < N; i++) {
             assert_true(fabs((double)w[i] - w_ref[i]) <= 4e-6);
@@ -106,12 +106,12 @@ static void test_o2_lazy_adam(void **state)
     o.kind = OPTIMIZER_ADAM;
     float w[1] = {1.0f}, slot[2] = {0.0f, 0.0f}, g[1] = {0.5f};
     struct optimizer_step late = optimizer_step(&o, o.rate, 100000);
-    optimizer_apply(&late, w, slot, g, 1, 0.0f);
+    optimizer_apply(&late, w, slot, g, 1);
     double expected = 1.0 - 0.05 * (0.1 * 0.5) / (sqrt(0.001 * 0.25) + 1e-8);
     assert_true(fabs((double)w[0] - expected) < 1e-6);
     float other[1] = {1.0f}, other_slot[2] = {0.0f, 0.0f};
     struct optimizer_step first = optimizer_step(&o, o.rate, 1);
-    optimizer_apply(&first, other, other_slot, g, 1, 0.0f);
+    optimizer_apply(&first, other, other_slot, g, 1);
     assert_true(fabs((double)other[0] - 0.95) < 1e-6);
 }
 
@@ -125,10 +125,10 @@ static void test_ftrl(void **state)
     o.l1 = o.l2 = 0.0;
     struct optimizer_step step = optimizer_step(&o, o.rate, 1);
     float w[1] = {0.3f}, slot[2] = {0.0f, 0.0f}, none[1] = {0.0f}, g[1] = {0.5f};
-    optimizer_apply(&step, w, slot, none, 1, 0.0f);
-    optimizer_apply(&step, w, slot, none, 1, 0.0f);
+    optimizer_apply(&step, w, slot, none, 1);
+    optimizer_apply(&step, w, slot, none, 1);
     assert_true(fabsf(w[0] - 0.3f) < 1e-7f); /* untouched weights keep their initial value */
-    optimizer_apply(&step, w, slot, g, 1, 0.0f);
+    optimizer_apply(&step, w, slot, g, 1);
     /* One step: w1 (beta + |g|) = w0 (beta + |g|) - rate g. */
     assert_true(fabs((double)w[0] - (0.3 - 0.05 * 0.5 / 1.5)) < 1e-6);
 
@@ -136,7 +136,7 @@ static void test_ftrl(void **state)
     step = optimizer_step(&o, o.rate, 1);
     float sparse[1] = {0.0f}, sparse_slot[2] = {0.0f, 0.0f}, small[1] = {0.4f};
     for (int t = 1; t <= 5; t++) {
-        optimizer_apply(&step, sparse, sparse_slot, small, 1, 0.0f);
+        optimizer_apply(&step, sparse, sparse_slot, small, 1);
         assert_true(t * 0.4 > 1.0 ? sparse[0] < 0.0f : sparse[0] == 0.0f);
     }
 }

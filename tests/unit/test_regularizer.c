@@ -73,7 +73,10 @@ static void batch(struct bench *b, uint32_t n, float c_mj, const float *grad)
         float *w = b->row->value;
         float shrink = regularizer_touch(&b->z, 0, b->row, c_mj, step.rate, g, DIM);
         b->row->stamp = (uint32_t)b->step;
-        optimizer_apply(&step, w, w + DIM, g, DIM, shrink);
+        for (size_t i = 0; i < DIM; i++) {
+            w[i] -= shrink * w[i];
+        }
+        optimizer_apply(&step, w, w + DIM, g, DIM);
     }
     b->examples += n;
 }
