@@ -67,11 +67,3 @@ void hash128_stream_free(struct hash128_stream *s)
 {
     (void)XXH3_freeState((XXH3_state_t *)s);
 }
-
-uint64_t hash_mix64(uint64_t x)
-{
-    x += 0x9E3779B97F4A7C15U;
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U;
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
-    return x ^ (x >> 31);
-}

@@ -34,6 +34,12 @@ struct hash128 hash128_stream_value(const struct hash128_stream *s);
 void hash128_stream_free(struct hash128_stream *s);
 
 /* splitmix64's finalizer: spreads a counter over 64 bits. */
-uint64_t hash_mix64(uint64_t x);
+static inline uint64_t hash_mix64(uint64_t x)
+{
+    x += 0x9E3779B97F4A7C15U;
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U;
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
+    return x ^ (x >> 31);
+}
 
 #endif

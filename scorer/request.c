@@ -64,14 +64,20 @@ void request_release(struct request *r)
 
 /* ---- distinct rows ---- */
 
-static bool table_clear(struct request_table *t)
+/* With slots for as many ids as the last request had, or for one of each of the n items that this
+ * one has, if those are fewer: it grows again where they do not do. */
+static bool table_clear(struct request_table *t, size_t n)
 {
-    t->n_rows = 0;
-    t->mask = SLOTS_MIN - 1;
-    if (!grow(&t->slot, &t->slots_capacity, SLOTS_MIN, sizeof *t->slot)) {
+    size_t wanted = t->n_rows < n ? t->n_rows : n, slots = SLOTS_MIN;
+    while (slots <= wanted * 2) {
+        slots *= 2;
+    }
+    if (!grow(&t->slot, &t->slots_capacity, slots, sizeof *t->slot)) {
         return false;
     }
-    memset(t->slot, 0, SLOTS_MIN * sizeof *t->slot);
+    t->n_rows = 0;
+    t->mask = slots - 1;
+    memset(t->slot, 0, slots * sizeof *t->slot);
     return true;
 }
 
@@ -492,9 +498,12 @@ static int add_sequences(struct request *r, const struct undine_request *in, str
 static int clear(struct request *r, size_t n, struct undine_err *err)
 {
     int rc = UNDINE_OK;
-    size_t held = r->zero_capacity;
+    size_t held = r->zero_capacity, items = n;
+    for (uint32_t i = 0; i < r->schema->n_sequences; i++) {
+        items += r->schema->sequences[i].length;
+    }
     for (uint32_t i = 0; i < r->schema->n_tables; i++) {
-        if (!table_clear(&r->table[i])) {
+        if (!table_clear(&r->table[i], items)) {
             return no_memory(err);
         }
     }
