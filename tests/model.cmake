@@ -7,6 +7,7 @@ endfunction()
 
 undine_test(test_model_gradient SOURCES unit/test_model_gradient.c support/toy_batch.c
   LIBS undine_model_f64 m LABELS fast)
+undine_model_test(test_bag unit/test_bag.c)
 undine_model_test(test_model_reference unit/test_model_reference.c support/model_reference.c
   support/toy_batch.c)
 undine_model_test(test_model_kernels unit/test_model_kernels.c)

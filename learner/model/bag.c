@@ -70,25 +70,67 @@ void bag_pool(real *out, size_t out_stride, size_t n, const struct batch_bags *b
     }
 }
 
+/* Numbers that go through arithmetic together; rows stand anywhere. */
+enum { BLOCK = 16 / sizeof(real) };
+typedef real block __attribute__((vector_size(16), aligned(sizeof(real)), may_alias));
+
+static inline void add_times(real *restrict out, const real *restrict row, real scale, uint32_t dim)
+{
+    uint32_t d = 0;
+    for (; d + BLOCK <= dim; d += BLOCK) {
+        *(block *)(out + d) += scale * *(const block *)(row + d);
+    }
+    for (; d < dim; d++) {
+        out[d] += scale * row[d];
+    }
+}
+
+static inline __attribute__((always_inline)) void add_bags(const struct batch_table *table,
+                                                           const real *dout, size_t out_stride,
+                                                           size_t n, const struct batch_bags *bags,
+                                                           uint32_t dim, enum schema_pool pool)
+{
+    const uint32_t *row = bags->row, *offset = bags->offset;
+    const size_t width = table->width;
+    const uint32_t fetch_end = n > BAG_FETCHED_MAX ? offset[n] : 0;
+    real *grad = table->grad;
+    uint32_t k = offset[0];
+    for (size_t i = 0; i < n; i++, dout += out_stride) {
+        uint32_t in_bag = offset[i + 1] - k;
+        real scale = pool == SCHEMA_POOL_MEAN && in_bag > 1 ? R(1.0) / (real)in_bag : R(1.0);
+        __builtin_prefetch(dout + 24 * out_stride);
+        for (uint32_t last = k + in_bag; k < last; k++) {
+            if (k + AHEAD < fetch_end) {
+                FETCH_ROW(grad, width, row[k + AHEAD], dim, 1);
+            }
+            add_times(grad + row[k] * width, dout, scale, dim);
+        }
+    }
+}
+
+/* Loops over usual widths are unrolled: a row is a handful of instructions. */
 void bag_pool_backward(const struct batch_table *table, const real *dout, size_t out_stride,
                        size_t n, const struct batch_bags *bags, uint32_t dim, enum schema_pool pool)
 {
-    uint32_t end = bags->offset[n];
-    for (size_t i = 0; i < n; i++, dout += out_stride) {
-        uint32_t first = bags->offset[i];
-        uint32_t last = bags->offset[i + 1];
-        real scale =
-            pool == SCHEMA_POOL_MEAN && last > first ? R(1.0) / (real)(last - first) : R(1.0);
-        for (uint32_t k = first; k < last; k++) {
-            real *restrict grad = table->grad + (size_t)bags->row[k] * table->width;
-            __builtin_prefetch(dout + 24 * out_stride);
-            if (k + AHEAD < end) {
-                FETCH_ROW(table->grad, table->width, bags->row[k + AHEAD], dim, 1);
-            }
-            for (uint32_t d = 0; d < dim; d++) {
-                grad[d] += scale * dout[d];
-            }
-        }
+    switch (dim) {
+    case 8:
+        add_bags(table, dout, out_stride, n, bags, 8, pool);
+        break;
+    case 12:
+        add_bags(table, dout, out_stride, n, bags, 12, pool);
+        break;
+    case 16:
+        add_bags(table, dout, out_stride, n, bags, 16, pool);
+        break;
+    case 18:
+        add_bags(table, dout, out_stride, n, bags, 18, pool);
+        break;
+    case 32:
+        add_bags(table, dout, out_stride, n, bags, 32, pool);
+        break;
+    default:
+        add_bags(table, dout, out_stride, n, bags, dim, pool);
+        break;
     }
 }
 

@@ -9,7 +9,9 @@
 /* Row i of out (length out_stride) = pooled bag i, the first dim numbers of its rows, for i < n. */
 void bag_pool(real *out, size_t out_stride, size_t n, const struct batch_bags *bags,
               const struct batch_table *table, uint32_t dim, enum schema_pool pool);
-/* ADDS into table->grad. */
+/* ADDS into table->grad.  Gradients that so many bags add to are few, or the caller has asked for
+ * them; those of more are fetched on the way. */
+enum { BAG_FETCHED_MAX = 256 };
 void bag_pool_backward(const struct batch_table *table, const real *dout, size_t out_stride,
                        size_t n, const struct batch_bags *bags, uint32_t dim,
                        enum schema_pool pool);
