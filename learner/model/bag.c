@@ -2,7 +2,7 @@
 
 /* Rows lie all over the batch's, which the second cache does not hold: so many are asked for before
  * they are needed. */
-enum { AHEAD = 12 };
+enum { AHEAD = 12, OUT_AHEAD = 16, LINE_REALS = 64 / sizeof(real) };
 
 /* Ask for a row of dim numbers. */
 #define FETCH_ROW(base, width, row, dim, write)                                                    \
@@ -52,9 +52,12 @@ static void pool_rows(real *out, const uint32_t *row, uint32_t first, uint32_t l
 }
 
 void bag_pool(real *out, size_t out_stride, size_t n, const struct batch_bags *bags,
-              const struct batch_table *table, uint32_t dim, enum schema_pool pool)
+              const struct batch_table *table, uint32_t dim, enum schema_pool pool, size_t fresh)
 {
     for (size_t i = 0; i < n; i++, out += out_stride) {
+        for (size_t d = 0; d < fresh; d += LINE_REALS) {
+            __builtin_prefetch(out + OUT_AHEAD * out_stride + d, 1);
+        }
         uint32_t first = bags->offset[i];
         uint32_t last = bags->offset[i + 1];
         if (first == last) {

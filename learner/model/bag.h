@@ -6,9 +6,11 @@
 
 #include <stddef.h>
 
-/* Row i of out (length out_stride) = pooled bag i, the first dim numbers of its rows, for i < n. */
+/* Row i of out (length out_stride) = pooled bag i, the first dim numbers of its rows, for i < n.
+ * fresh: where out is larger than the caches and this call is the first to write there, so many
+ * numbers of each row are asked for ahead: stores wait in line for memory, each for itself. */
 void bag_pool(real *out, size_t out_stride, size_t n, const struct batch_bags *bags,
-              const struct batch_table *table, uint32_t dim, enum schema_pool pool);
+              const struct batch_table *table, uint32_t dim, enum schema_pool pool, size_t fresh);
 /* ADDS into table->grad.  Gradients that so many bags add to are few, or the caller has asked for
  * them; those of more are fetched on the way. */
 enum { BAG_FETCHED_MAX = 256 };

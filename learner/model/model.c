@@ -279,7 +279,7 @@ static bool forward_x(const struct model *m, struct model_scratch *s, const stru
     for (uint32_t i = 0; i < m->schema.n_fields; i++) {
         const struct schema_field *f = &m->schema.fields[i];
         bag_pool(x + m->field_x[i], m->x_stride, batch->n, &batch->field[i],
-                 &batch->table[f->table], m->schema.tables[f->table].dim, f->pool);
+                 &batch->table[f->table], m->schema.tables[f->table].dim, f->pool, 0);
     }
     for (uint32_t i = 0; i < m->schema.n_sequences; i++) {
         if (!sequence_forward(&m->sequence[i], &s->sequence[i], pass, batch, &batch->sequence[i], x,

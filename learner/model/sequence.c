@@ -141,7 +141,8 @@ static void embed_part(void *ctx, size_t i, size_t who)
     for (uint32_t f = 0; f < q->n_fields; f++) {
         const struct batch_bags *bags = &j->in->step[f];
         bag_pool(e, q->e_stride, r.n, &(struct batch_bags){bags->offset + r.first, bags->row},
-                 &j->batch->table[q->field[f].table], q->field[f].dim, q->field[f].pool);
+                 &j->batch->table[q->field[f].table], q->field[f].dim, q->field[f].pool,
+                 f == 0 ? q->e_stride : 0);
         e += q->field[f].dim;
     }
 }

@@ -248,9 +248,9 @@ WRAPPED(int, model_backward,
 
 WRAPPED(void, bag_pool,
         (real * out, size_t out_stride, size_t n, const struct batch_bags *bags,
-         const struct batch_table *table, uint32_t dim, enum schema_pool pool))
+         const struct batch_table *table, uint32_t dim, enum schema_pool pool, size_t fresh))
 {
-    WITHIN(PHASE_EMBED, __real_bag_pool(out, out_stride, n, bags, table, dim, pool));
+    WITHIN(PHASE_EMBED, __real_bag_pool(out, out_stride, n, bags, table, dim, pool, fresh));
 }
 
 WRAPPED(void, bag_pool_backward,
