@@ -21,7 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { KERNELS_LANES = 16 };
+enum { KERNELS_LANES = 16, KERNELS_MIX_MAX = 2 };
 
 /* c (m, n) = [c if add | bias (n) on each row if not NULL | 0] + a (m, k) b (k, n).
  * n, ldc and ldb are multiples of KERNELS_LANES.  a[i,p] stands at a + i*a_row + p*a_col, so that a
@@ -115,13 +115,16 @@ struct kernels {
     void (*dot_backward)(real *g, double *dw, const real *d, const real *x, size_t n, size_t stride,
                          const real *w);
 
-    /* p (n, stride) = h + diag(c) w;  and with c along the columns: h + w diag(c). */
+    /* p (n, stride) = h + diag(c) w. */
     void (*mix_rows)(real *p, const real *h, const real *w, const real *c, size_t n, size_t stride);
-    void (*mix_columns)(real *p, const real *h, const real *w, const real *c, size_t n,
-                        size_t stride);
-    /* Backward of mix_rows: dh += dp, dw += diag(c) dp, dc[i] += dp[i] . w[i]. */
-    void (*mix_backward)(real *dh, real *dw, real *dc, const real *dp, const real *w, const real *c,
-                         size_t n, size_t stride);
+    /* With c along the columns, of count = 1..KERNELS_MIX_MAX examples: p (count, n, stride), the
+     * x-th h + w diag(c[x]). */
+    void (*mix_columns)(real *p, const real *h, const real *w, const real *const *c, size_t count,
+                        size_t n, size_t stride);
+    /* Backward of mix_rows, dp (count, n, stride): of each example in turn dh += dp,
+     * dw += diag(c) dp, dc[i] += dp[i] . w[i]. */
+    void (*mix_backward)(real *dh, real *dw, real *const *dc, const real *dp, const real *w,
+                         const real *const *c, size_t count, size_t n, size_t stride);
 
     /* v (stride) = sum of a (n) times the rows of e (n, stride). */
     void (*pool)(real *v, const real *a, const real *e, size_t n, size_t stride);

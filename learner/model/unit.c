@@ -241,8 +241,8 @@ static bool backward_reserve(const struct unit *u, struct unit_scratch *s, const
     if (buffer_reals(&s->dfold, 3, fold_size) == NULL ||
         buffer_reals(&s->dparts, n_shards, 2 * fold_size) == NULL ||
         buffer_reals(&s->fold_t, 3 * u->k, u->e_stride) == NULL ||
-        buffer_reals(&s->p, workers * u->k, u->e_stride) == NULL ||
-        buffer_reals(&s->dp, workers * u->e, u->k_stride) == NULL ||
+        buffer_reals(&s->p, workers * KERNELS_MIX_MAX * u->k, u->e_stride) == NULL ||
+        buffer_reals(&s->dp, workers * KERNELS_MIX_MAX * u->e, u->k_stride) == NULL ||
         buffer_reals(&s->query, n, u->k_stride) == NULL ||
         buffer_reals(&s->dv, workers, u->e_stride) == NULL ||
         !buffer_reserve(&s->sums, workers, u->k_stride, sizeof(double))) {
@@ -285,25 +285,19 @@ static void backward_pooled(const struct backward_job *j, size_t i, size_t who, 
                      u->e_stride, !first);
 }
 
-/* Example i with steps > 0: de += ds_0 P^T;  dP = e^T ds_0, and what follows from it, into the
- * shard's dfold. */
-static void backward_example(const struct backward_job *j, size_t i, size_t who, const real *ds_0,
-                             real *dfold)
+/* The x-th of the examples at hand, i, steps > 0: de += ds_0 P^T;  dP = e^T ds_0. */
+static void backward_example(const struct backward_job *j, size_t i, size_t x, size_t who,
+                             const real *ds_0)
 {
     const struct unit *u = j->u;
-    size_t steps = j->in->pair[i + 1] - j->in->pair[i];
-    const real *q = j->in->q + i * u->e_stride;
-    real *p_t = (real *)j->s->p.data + who * u->k * u->e_stride;
-    real *dp = (real *)j->s->dp.data + who * u->e * u->k_stride;
-    j->pass.k->mix_columns(p_t, fold_t_of(u, &j->s->fold_t, FOLD_H),
-                           fold_t_of(u, &j->s->fold_t, FOLD_P), q, u->k, u->e_stride);
+    size_t steps = j->in->pair[i + 1] - j->in->pair[i], at = who * KERNELS_MIX_MAX + x;
     pass_gemm(&j->pass, &(struct gemm){
                             .c = steps_gradient(j, i),
                             .ldc = u->e_stride,
                             .a = ds_0,
                             .a_row = u->k_stride,
                             .a_col = 1,
-                            .b = p_t,
+                            .b = (const real *)j->s->p.data + at * u->k * u->e_stride,
                             .ldb = u->e_stride,
                             .m = steps,
                             .n = u->e_stride,
@@ -311,7 +305,7 @@ static void backward_example(const struct backward_job *j, size_t i, size_t who,
                             .add = true,
                         });
     pass_gemm(&j->pass, &(struct gemm){
-                            .c = dp,
+                            .c = (real *)j->s->dp.data + at * u->e * u->k_stride,
                             .ldc = u->k_stride,
                             .a = steps_of(u, j->in, i),
                             .a_row = 1,
@@ -322,8 +316,6 @@ static void backward_example(const struct backward_job *j, size_t i, size_t who,
                             .n = u->k_stride,
                             .k = steps,
                         });
-    j->pass.k->mix_backward(dfold, dfold + (size_t)u->e * u->k_stride, j->dq + i * u->e_stride, dp,
-                            fold_of(u, &j->s->fold, FOLD_P), q, u->e, u->k_stride);
 }
 
 /* After the x-th example of the shards' order, which has steps. */
@@ -336,29 +328,71 @@ static void take(const struct backward_job *j, uint32_t x, uint32_t end)
     }
 }
 
+/* ds_0 of example i, and its sum over the steps. */
+static const real *example_gradient(const struct backward_job *j, size_t i, size_t who)
+{
+    const struct unit *u = j->u;
+    double *sums = (double *)j->s->sums.data + who * u->k_stride;
+    real *dquery = (real *)j->s->query.data + i * u->k_stride;
+    memset(sums, 0, u->k_stride * sizeof *sums);
+    const real *ds_0 = tower_gradient(&u->tower, &j->s->tower, &j->pass, who, j->in->pair[i],
+                                      j->in->pair[i + 1] - j->in->pair[i], sums);
+    for (size_t c = 0; c < u->k_stride; c++) {
+        dquery[c] = (real)sums[c];
+    }
+    return ds_0;
+}
+
+/* The x-th and the following examples of the shards' order, which have steps; ADDS what follows
+ * from their dP into the shard's dfold. */
+static void backward_examples(const struct backward_job *j, const uint32_t *x, size_t n, size_t who,
+                              uint32_t end, real *dfold)
+{
+    const struct unit *u = j->u;
+    const uint32_t *order = j->shards->order.data;
+    real *p_t = (real *)j->s->p.data + who * KERNELS_MIX_MAX * u->k * u->e_stride;
+    real *dp = (real *)j->s->dp.data + who * KERNELS_MIX_MAX * u->e * u->k_stride;
+    const real *q[KERNELS_MIX_MAX];
+    real *dq[KERNELS_MIX_MAX];
+    for (size_t k = 0; k < n; k++) {
+        q[k] = j->in->q + order[x[k]] * u->e_stride;
+        dq[k] = j->dq + order[x[k]] * u->e_stride;
+    }
+    j->pass.k->mix_columns(p_t, fold_t_of(u, &j->s->fold_t, FOLD_H),
+                           fold_t_of(u, &j->s->fold_t, FOLD_P), q, n, u->k, u->e_stride);
+    for (size_t k = 0; k < n; k++) {
+        size_t i = order[x[k]];
+        const real *ds_0 = example_gradient(j, i, who);
+        backward_pooled(j, i, who, shards_first(j->shards, j->in->of_example, x[k]));
+        backward_example(j, i, k, who, ds_0);
+        take(j, x[k], end);
+    }
+    j->pass.k->mix_backward(dfold, dfold + (size_t)u->e * u->k_stride, dq, dp,
+                            fold_of(u, &j->s->fold, FOLD_P), q, n, u->e, u->k_stride);
+}
+
 static void backward_shard(void *ctx, size_t shard, size_t who)
 {
     const struct backward_job *j = ctx;
     const struct unit *u = j->u;
-    size_t fold_size = (size_t)u->e * u->k_stride;
+    const uint32_t *order = j->shards->order.data;
+    size_t fold_size = (size_t)u->e * u->k_stride, n = 0;
     real *dfold = (real *)j->s->dparts.data + shard * 2 * fold_size;
-    double *sums = (double *)j->s->sums.data + who * u->k_stride;
+    uint32_t end = j->shards->first[shard + 1], at_hand[KERNELS_MIX_MAX];
     memset(dfold, 0, 2 * fold_size * sizeof *dfold);
-    for (uint32_t x = j->shards->first[shard]; x < j->shards->first[shard + 1]; x++) {
-        size_t i = ((const uint32_t *)j->shards->order.data)[x];
-        size_t steps = j->in->pair[i + 1] - j->in->pair[i];
-        real *dquery = (real *)j->s->query.data + i * u->k_stride;
-        memset(sums, 0, u->k_stride * sizeof *sums);
-        const real *ds_0 =
-            tower_gradient(&u->tower, &j->s->tower, &j->pass, who, j->in->pair[i], steps, sums);
-        for (size_t c = 0; c < u->k_stride; c++) {
-            dquery[c] = (real)sums[c];
+    for (uint32_t x = j->shards->first[shard]; x < end; x++) {
+        if (j->in->pair[order[x]] == j->in->pair[order[x] + 1]) {
+            (void)example_gradient(j, order[x], who);
+            continue;
         }
-        if (steps > 0) {
-            backward_pooled(j, i, who, shards_first(j->shards, j->in->of_example, x));
-            backward_example(j, i, who, ds_0, dfold);
-            take(j, x, j->shards->first[shard + 1]);
+        at_hand[n++] = x;
+        if (n == KERNELS_MIX_MAX) {
+            backward_examples(j, at_hand, n, who, end, dfold);
+            n = 0;
         }
+    }
+    if (n > 0) {
+        backward_examples(j, at_hand, n, who, end, dfold);
     }
 }
 

@@ -122,12 +122,13 @@ TIMED(PHASE_MIX, mix_rows,
       (real * p, const real *h, const real *w, const real *c, size_t n, size_t stride),
       (p, h, w, c, n, stride))
 TIMED(PHASE_MIX, mix_columns,
-      (real * p, const real *h, const real *w, const real *c, size_t n, size_t stride),
-      (p, h, w, c, n, stride))
-TIMED(PHASE_MIX, mix_backward,
-      (real * dh, real *dw, real *dc, const real *dp, const real *w, const real *c, size_t n,
+      (real * p, const real *h, const real *w, const real *const *c, size_t count, size_t n,
        size_t stride),
-      (dh, dw, dc, dp, w, c, n, stride))
+      (p, h, w, c, count, n, stride))
+TIMED(PHASE_MIX, mix_backward,
+      (real * dh, real *dw, real *const *dc, const real *dp, const real *w, const real *const *c,
+       size_t count, size_t n, size_t stride),
+      (dh, dw, dc, dp, w, c, count, n, stride))
 TIMED(PHASE_POOL, pool, (real * v, const real *a, const real *e, size_t n, size_t stride),
       (v, a, e, n, stride))
 TIMED(PHASE_POOL, outer,

@@ -295,6 +295,45 @@ static void check_moments_far(const struct kernels *k)
     }
 }
 
+/* Two examples at once are one, then the other. */
+static void check_mix(const struct kernels *k, struct fields *f)
+{
+    enum { ROWS = 16 };
+    static real p[2 * ROWS * STRIDE], one[ROWS * STRIDE];
+    real c[2][STRIDE], d[2][2][ROWS] = {{{0}}}, sum[2][2][ROWS * STRIDE];
+    const real *both[2] = {c[0], c[1]};
+    struct random r = {23};
+    fill(c[0], STRIDE, &r);
+    fill(c[1], STRIDE, &r);
+    k->mix_columns(p, f->s, f->g0, both, 2, ROWS, STRIDE);
+    for (size_t x = 0; x < 2; x++) {
+        k->mix_columns(one, f->s, f->g0, both + x, 1, ROWS, STRIDE);
+        assert_memory_equal(one, p + x * ROWS * STRIDE, sizeof one);
+        for (size_t i = 0; i < ROWS * STRIDE; i++) {
+            assert_close((double)one[i],
+                         (double)f->s[i] + (double)c[x][i % STRIDE] * (double)f->g0[i], k->name,
+                         "mix_columns", i);
+        }
+    }
+    memset(sum, 0, sizeof sum);
+    k->mix_backward(sum[0][0], sum[0][1], (real *[]){d[0][0], d[0][1]}, p, f->s, both, 2, ROWS,
+                    STRIDE);
+    for (size_t x = 0; x < 2; x++) {
+        const real *dp = p + x * ROWS * STRIDE;
+        k->mix_backward(sum[1][0], sum[1][1], (real *[]){d[1][x]}, dp, f->s, both + x, 1, ROWS,
+                        STRIDE);
+        for (size_t i = 0; i < ROWS; i++) {
+            double dot = 0.0;
+            for (size_t j = 0; j < STRIDE; j++) {
+                dot += (double)dp[i * STRIDE + j] * (double)f->s[i * STRIDE + j];
+            }
+            assert_close((double)d[0][x][i], dot, k->name, "mix_backward", i);
+        }
+    }
+    assert_memory_equal(sum[0], sum[1], sizeof sum[0]);
+    assert_memory_equal(d[0], d[1], sizeof d[0]);
+}
+
 static void check_sums(const struct kernels *k, struct fields *f)
 {
     memset(f->sums, 0, sizeof f->sums);
@@ -407,6 +446,7 @@ static void test_elementwise(void **state)
         check_dice(k, &f);
         check_dice_dot(k, &f);
         check_moments_far(k);
+        check_mix(k, &f);
         fields_init(&f);
         check_activations(k, &f);
         fields_init(&f);
