@@ -126,11 +126,30 @@ void dense_backward_input(const struct dense *d, const struct dense_scratch *s,
                     });
 }
 
+enum { END_ROWS = 16 /* of W that a worker takes at once */ };
+
+struct end_job {
+    const struct dense *d;
+    const struct dense_scratch *s;
+    real *grad;
+};
+
+static void end_rows(void *ctx, size_t i, size_t who)
+{
+    const struct end_job *j = ctx;
+    const struct dense *d = j->d;
+    size_t first = i * END_ROWS, rows = d->in - first < END_ROWS ? d->in - first : END_ROWS;
+    (void)who;
+    for (size_t part = 0; part < j->s->n_parts; part++) {
+        matrix_add(j->grad + first * d->out, dw_part(d, j->s, part) + first * d->out_stride, rows,
+                   d->out, d->out_stride);
+    }
+}
+
 void dense_backward_end(const struct dense *d, struct dense_scratch *s, const struct pass *pass)
 {
-    for (size_t i = 0; i < s->n_parts; i++) {
-        matrix_add(pass->grads + d->weight, dw_part(d, s, i), d->in, d->out, d->out_stride);
-    }
+    struct end_job job = {d, s, pass->grads + d->weight};
+    workers_run(pass->workers, (d->in + END_ROWS - 1) / END_ROWS, end_rows, &job);
     share_sum(s->sums.data, s->sum_parts.data, s->n_parts, d->out_stride);
     matrix_add_sums(pass->grads + d->bias, s->sums.data, d->out);
 }
