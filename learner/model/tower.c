@@ -69,12 +69,9 @@ bool tower_prepare(const struct tower *t, struct tower_scratch *s, const struct 
 
 /* ---- sweeps ------------------------------------------------------------------------------- */
 
-enum {
-    CHUNK_ROWS =
-        128,    /* what a chunk reads and writes stays in the second cache, mostly the first */
-    WIDE = 256, /* layers from here on are products above all, */
-    CHUNK_ROWS_WIDE = 4096 /* which another library may do faster if they are large */
-};
+/* What a chunk reads and writes stays in the second cache, mostly in the first.  Wide layers are
+ * products above all, which another library may do faster where they are large. */
+enum { CHUNK_ROWS = 128, WIDE = 256, CHUNK_ROWS_WIDE = 4096 };
 
 /* One way over all rows. */
 struct sweep {
@@ -94,12 +91,13 @@ static struct sweep sweep(const struct tower *t, const struct tower_scratch *s,
 {
     const struct dense *d = &t->layer[i].dense;
     bool wide = d->in >= WIDE && d->out >= WIDE;
+    size_t rows = wide ? CHUNK_ROWS_WIDE : CHUNK_ROWS;
     return (struct sweep){.t = t,
                           .s = s,
                           .pass = pass_alone(pass),
                           .i = i,
                           .n = n,
-                          .rows = wide ? CHUNK_ROWS_WIDE : CHUNK_ROWS};
+                          .rows = n > 0 && n < rows ? n : rows};
 }
 
 static size_t chunks(const struct sweep *w)
