@@ -314,16 +314,14 @@ static void backward_rows(const struct sweep *w, size_t part, struct share_rows 
 {
     const struct dense *d = &w->t->layer[w->i].dense;
     const struct dense_scratch *s = &w->s->layer[w->i].dense;
-    const real *g = gradient(w, r, who, dense_bias_part(d, s, part));
-    const real *x = w->x + r.first * w->x_stride;
-    real *below = w->dx + r.first * d->in_stride;
+    const real *g = gradient(w, r, who, dense_bias_part(d, s, part)), *x;
     size_t x_stride = w->x_stride;
     if (w->i == 0) {
-        dense_backward_input(d, s, &w->pass, below, g, r.n);
+        x = w->x + r.first * w->x_stride;
+        dense_backward_input(d, s, &w->pass, w->dx + r.first * d->in_stride, g, r.n);
     } else {
         uint32_t i = w->i - 1;
-        real *y = y_of(w, i, r, who);
-        below = g_of(w, i, r);
+        real *y = y_of(w, i, r, who), *below = g_of(w, i, r);
         dense_backward_input(d, s, &w->pass, below, g, r.n);
         activation_backward_rows(&w->t->layer[i].act, &w->s->layer[i].act, w->pass.k, part, below,
                                  y, s_of(w, i, r), r.n);
