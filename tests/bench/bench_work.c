@@ -7,8 +7,8 @@
  * statistics need 12, their share taken off 4. */
 enum { DICE_FLOPS = 13 + 22 };
 enum { FORWARD_AND_BACKWARD = 3, DOT_FLOPS = 6 /* forward 2, gradients of both sides 4 */ };
-/* Of a layer: s, y written and read forward, read backward; g written and read. */
-enum { LAYER_PASSES = 8 };
+/* Of a layer: s written and read forward, read twice backward; g written and read. */
+enum { LAYER_PASSES = 6 };
 
 /* Layers on top of each other over `rows` rows; the first one's product is counted by the caller
  * where first_in is 0. */

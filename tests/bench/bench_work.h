@@ -18,9 +18,9 @@
 struct bench_work {       /* of one example */
     double product_flops; /* matrix products */
     double vector_flops;  /* the rest of the model, forward and backward */
-    double layer_bytes;   /* sums s, values y and gradient g of each layer: s and y written and read
-                             forward, both read backward, g written and read: the least that goes
-                             through the caches */
+    double layer_bytes;   /* sums s and gradient g of each layer: s written and read forward, read
+                             twice backward, g written and read: what goes through the caches where
+                             all is done at once between two sums of Dice (tower.h) */
 };
 
 /* steps: of an example, in the mean.  The model is DIN with Dice over the schema's first sequence.

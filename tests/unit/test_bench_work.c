@@ -31,7 +31,7 @@ static void test_small_shape_by_hand(void **state)
     close_to(w.product_flops, 3 * 2 * (96 + 60));
     /* Dice: 7 x 3 + 5 + 2 = 28 numbers; dots: 7 x 3 + 2 = 23; 4 x 3 weights mixed; 7 x 4 pooled */
     close_to(w.vector_flops, 35 * 28 + 6 * 23 + 9 * 12 + 6 * 28);
-    close_to(w.layer_bytes, 8 * sizeof(real) * 28);
+    close_to(w.layer_bytes, 6 * sizeof(real) * 28);
 }
 
 /* The second layer of the unit is another product for each step. */
