@@ -357,8 +357,8 @@ static void k_column_sums(double *restrict sum, const real *restrict x, size_t n
     }
 }
 
-/* One pass, about the first row: that far from the mean a column's squares may lie before double
- * notices. */
+/* One pass, about the first row: what cancels in the variance is its distance from the mean, not
+ * the mean's from 0, and double has digits left for a first row that is far off. */
 static void k_moments(double *restrict mean, double *restrict var, const real *restrict s, size_t n,
                       size_t stride)
 {
@@ -459,7 +459,7 @@ static void k_mix_rows(real *restrict p, const real *restrict h, const real *res
 }
 
 /* `count` is a constant where these are inlined: h, w, dh and dw are as large as the first cache,
- * so that several examples at once halve the time. */
+ * so that they come from the second once for each call; two examples a call need half of that. */
 VEC_INLINE void mix_columns_of(real *restrict p, const real *restrict h, const real *restrict w,
                                const real *const *c, size_t n, size_t stride, size_t count)
 {
